@@ -1,0 +1,62 @@
+# The two commands of a newcomer are `make run` and `make test`; `make help` lists the rest.
+SHELL := /bin/sh
+PYTHON ?= python3
+PORT ?= 3000
+DATA_DIR ?= data
+VENV := .venv
+BIN := $(VENV)/bin
+# uv from the PATH where there is one, else one of our own under .tools/ (pip --target works on
+# externally managed Pythons too, and needs no ensurepip).
+UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
+
+# Hashes, no addresses: the lock names what is installed, and whoever installs chooses from where.
+LOCK = $(UV) pip compile pyproject.toml -q --universal --generate-hashes --python-version 3.11 \
+  --no-header --no-emit-index-url --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench lock clean install install-dev
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: install ## Start the bot with its built-in simulators; operator API on port 3000
+	@exec $(BIN)/llmbot demo --port $(PORT) --data-dir $(DATA_DIR)
+
+test: install-dev ## Run linters, type checker and tests
+	@echo "==> ruff, mypy, import-linter"
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@echo "==> pytest"
+	@$(BIN)/python -m pytest
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+.tools/uv/bin/uv:
+	@echo "==> fetching uv, the installer (once)"
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --target .tools/uv 'uv>=0.9,<1'
+
+$(VENV)/pyvenv.cfg: | $(filter .tools/%,$(UV))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmbot needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	@$(UV) venv -q --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "==> installing llmbot and what it needs into $(VENV)"
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "==> installing llmbot, what it needs and its test tools into $(VENV)"
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install --require-hashes -r requirements-dev.lock
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.installed
+
+lock: | $(filter .tools/%,$(UV)) ## Resolve the dependencies anew into requirements*.lock
+	@$(LOCK) --upgrade --extra openai --extra postgres --extra build -o requirements.lock
+	@$(LOCK) --all-extras -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove what was installed and built (never data/)
+	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
