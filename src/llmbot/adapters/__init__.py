@@ -1,0 +1,1 @@
+"""The edges to the outside: Discord, the models, the host."""

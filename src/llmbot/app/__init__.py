@@ -1,0 +1,1 @@
+"""Settings, construction, supervision, telemetry: what puts the parts together."""

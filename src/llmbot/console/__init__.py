@@ -1,0 +1,1 @@
+"""The operator's edges: HTTP API, command line, dashboard."""

@@ -1,0 +1,1 @@
+"""The conversation: from a Discord event to the delivered answer. Read `pipeline.py` first."""

@@ -1,0 +1,146 @@
+"""What Discord tells the conversation: messages, attachments, commands, the session's place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from llmbot.kernel.ids import snowflake_time
+
+
+class Source(StrEnum):
+    """By which road a message came."""
+
+    LIVE = "live"
+    REPLAYED = "replayed"
+    BACKFILLED = "backfilled"
+    INTERACTION = "interaction"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that a user sent along; what the user claims of it is not believed."""
+
+    id: int
+    filename: str
+    url: str
+    size_bytes: int
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMessage:
+    """A message as it stands in a channel; for context, the reply chain and look-ups."""
+
+    id: int
+    channel_id: int
+    author_id: int
+    author_name: str
+    content: str
+    author_is_bot: bool = False
+    author_is_us: bool = False
+    reply_to: int | None = None
+    nonce: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def created_s(self) -> float:
+        """When it was written, in seconds since the Unix epoch."""
+        return snowflake_time(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionRef:
+    """How to answer a slash command; the token is valid for 15 minutes and is a secret."""
+
+    id: int
+    application_id: int
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message that may be meant for the bot; admission decides.
+
+    `message_id` is the interaction's id for a slash command. `mentions_us` is true for a mention
+    of the bot's user or of its own role. `replies_to_us` is None where the edge cannot tell.
+    """
+
+    message_id: int
+    channel_id: int
+    guild_id: int | None
+    author_id: int
+    author_name: str
+    content: str
+    source: Source = Source.LIVE
+    author_is_bot: bool = False
+    is_direct: bool = False
+    is_thread: bool = False
+    in_our_thread: bool = False
+    mentions_us: bool = False
+    mentions_others: bool = False
+    reply_to: int | None = None
+    replies_to_us: bool | None = None
+    referenced: ChannelMessage | None = None
+    attachments: tuple[Attachment, ...] = ()
+    may_speak: bool = True
+    locale: str = ""
+    interaction: InteractionRef | None = None
+
+    @property
+    def created_s(self) -> float:
+        """When it was written, in seconds since the Unix epoch."""
+        return snowflake_time(self.message_id)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCursor:
+    """The place in the gateway's stream of events up to which everything is stored durably."""
+
+    session_id: str = field(repr=False)
+    sequence: int
+    resume_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRequest:
+    """A slash command as a user gave it."""
+
+    name: str
+    user_id: int
+    user_name: str
+    channel_id: int
+    guild_id: int | None
+    options: dict[str, str]
+    interaction: InteractionRef
+    attachments: tuple[Attachment, ...] = ()
+    locale: str = ""
+    may_manage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReply:
+    """The immediate answer to a command; `private` shows it only to who asked."""
+
+    text: str
+    private: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOption:
+    """One option of a slash command; `kind` is string, attachment or channel."""
+
+    name: str
+    description: str
+    kind: str = "string"
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDefinition:
+    """A slash command as it is registered at Discord."""
+
+    name: str
+    description: str
+    options: tuple[CommandOption, ...] = ()

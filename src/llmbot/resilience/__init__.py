@@ -1,0 +1,1 @@
+"""Mechanisms that keep trouble small: breakers, limits, retries, locks. They know no story."""
