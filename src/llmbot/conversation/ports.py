@@ -107,7 +107,7 @@ class Model(Protocol):
 
     @property
     def provider(self) -> str:
-        """Short name for logs and metrics: gemini, openai, ollama…"""
+        """Short name for logs and metrics: gemini, openai, ollama and so on."""
         ...
 
     @property
