@@ -1,0 +1,122 @@
+"""What the simulator was asked, bounded, for tests and for the curious."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_TEXT_CHARS = 20_000  # of each text in a logged request
+_MODELS_MAX = 64  # names in the statistics: a client may ask for any
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request; `outcome` is empty while it is being answered."""
+
+    number: int
+    at: float
+    version: str
+    model: str
+    method: str
+    size: int
+    stream: bool
+    request: dict[str, Any] = field(default_factory=dict)
+    outcome: str = ""
+    text_chars: int = 0
+
+    def body(self) -> dict[str, Any]:
+        """The entry as JSON; files are told by type, size and digest."""
+        return {
+            "number": self.number,
+            "at": self.at,
+            "version": self.version,
+            "model": self.model,
+            "method": self.method,
+            "bytes": self.size,
+            "stream": self.stream,
+            "contents": shown(self.request.get("contents", [])),
+            "systemInstruction": shown(self.request.get("systemInstruction")),
+            "generationConfig": shown(self.request.get("generationConfig", {})),
+            "safetySettings": self.request.get("safetySettings", []),
+            "outcome": self.outcome,
+            "answerCharacters": self.text_chars,
+        }
+
+
+class Record:
+    """The last requests, and counts of all of them by model and outcome."""
+
+    def __init__(self, limit: int, now: Callable[[], float]) -> None:
+        """`limit` requests are kept; `now` is the wall clock."""
+        self._limit = limit
+        self._now = now
+        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._counts: dict[str, Counter[str]] = {}
+        self._number = 0
+        self.in_flight = 0
+        self.in_flight_most = 0
+
+    def open(self, version: str, model: str, method: str, size: int) -> Entry:
+        """Note that a request has come in."""
+        self._number += 1
+        stream = method == "streamGenerateContent"
+        entry = Entry(self._number, self._now(), version, model, method, size, stream)
+        self._entries.append(entry)
+        self.in_flight += 1
+        self.in_flight_most = max(self.in_flight_most, self.in_flight)
+        return entry
+
+    def close(self, entry: Entry, outcome: str) -> None:
+        """Note how it ended."""
+        entry.outcome = outcome
+        self.in_flight -= 1
+        known = entry.model in self._counts or len(self._counts) < _MODELS_MAX
+        model = entry.model if known else "(other)"
+        self._counts.setdefault(model, Counter())[outcome] += 1
+
+    def entries(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """The last requests, oldest first."""
+        entries = list(self._entries)
+        return [entry.body() for entry in (entries if limit is None else entries[-limit:])]
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of all requests since the start or the last reset."""
+        outcomes: Counter[str] = Counter()
+        for counts in self._counts.values():
+            outcomes.update(counts)
+        return {
+            "requests": self._number,
+            "inFlight": self.in_flight,
+            "inFlightMost": self.in_flight_most,
+            "outcomes": dict(outcomes),
+            "models": {model: dict(counts) for model, counts in self._counts.items()},
+        }
+
+    def reset(self) -> None:
+        """Forget everything but what is being answered now."""
+        self._entries.clear()
+        self._counts.clear()
+        self._number = 0
+        self.in_flight_most = self.in_flight
+
+
+def shown(value: Any) -> Any:
+    """A value of a checked request as JSON: bytes by size and digest, long texts cut."""
+    if isinstance(value, dict):
+        return {key: shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    if isinstance(value, bytes):
+        return {"bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}
+    if isinstance(value, str) and len(value) > _TEXT_CHARS:
+        return value[:_TEXT_CHARS] + f"… ({len(value)} characters)"
+    return value
+
+
+def slim(request: dict[str, Any]) -> dict[str, Any]:
+    """The request without the bytes of its files, so that keeping it costs little."""
+    slimmed: dict[str, Any] = shown(request)
+    return slimmed

@@ -1,0 +1,254 @@
+"""All simulators as one server on one port, in a process of their own.
+
+    /api/v10, /gateway, /attachments, /_sim/discord   Discord
+    /gemini/v1beta/models/...                         Gemini; its base address ends in /gemini
+    /openai/v1/...                                    an OpenAI-compatible provider
+    /_sim/...                                         the control API
+
+Run it with `python -m llmbot.simulators.server --port 3001`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import importlib
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from llmbot.simulators.control import ControlApi, guard
+from llmbot.simulators.faults import FaultBoard
+from llmbot.simulators.gemini.service import SimulatedGemini
+from llmbot.simulators.gemini.settings import DEFAULT_MODELS, GeminiSettings, Quota
+
+EXIT_PORT_TAKEN = 3
+_BODY_BYTES_MAX = 64 * 1024 * 1024  # above what any of the simulated services takes
+_STOP_GRACE_S = 2.0  # for answers under way when the server stops
+_PARENT_POLL_S = 0.5
+_BACKLOG = 1024
+
+
+class DiscordSimulator(Protocol):
+    """What this server needs of the simulated Discord."""
+
+    def attach(self, app: web.Application, prefix: str = "") -> None:
+        """Add its routes."""
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """Settings of the whole server.
+
+    `port` 0 takes a free one. `first_word_s` and `chunk_s` are the model's pace in seconds, 0 for
+    instant answers. `discord` are the simulated Discord's own settings, or None for its defaults.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    seed: int = 0
+    first_word_s: float = 0.4
+    chunk_s: float = 0.06
+    models: tuple[str, ...] = DEFAULT_MODELS
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+    api_keys: frozenset[str] = frozenset()
+    log_limit: int = 256
+    discord: Any = None
+
+    def gemini(self) -> GeminiSettings:
+        """The part that concerns the models."""
+        return GeminiSettings(
+            seed=self.seed,
+            first_word_s=self.first_word_s,
+            chunk_s=self.chunk_s,
+            models=self.models,
+            quotas=self.quotas,
+            api_keys=self.api_keys,
+            log_limit=self.log_limit,
+        )
+
+
+class Simulators:
+    """The running server: `start`, then use `address`; `stop` ends everything."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        """Build every simulator; nothing listens yet."""
+        self._settings = settings
+        self.board = FaultBoard(random.Random(settings.seed))
+        self.gemini = SimulatedGemini(
+            self.board, settings.gemini(), random.Random(settings.seed + 1)
+        )
+        self.discord = _discord(self.board, settings)
+        self.address = ""
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen, and set `address` to e.g. `http://127.0.0.1:3001`.
+
+        Raises:
+            OSError: the port is taken, or may not be used.
+        """
+        app = web.Application(client_max_size=_BODY_BYTES_MAX, middlewares=[guard])
+        ControlApi(self.board, self.gemini).attach(app)
+        self.gemini.attach(app, "/gemini")
+        if self.discord is not None:
+            self.discord.attach(app, "")
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_GRACE_S)
+        await runner.setup()
+        host, port = self._settings.host, self._settings.port
+        site = web.TCPSite(runner, host, port, backlog=_BACKLOG)
+        try:
+            await site.start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        bound = runner.addresses[0]
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        self.address = f"http://{shown}:{bound[1]}"
+
+    async def stop(self) -> None:
+        """Stop listening, let go of held requests and connections. Safe to call twice."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        await self.gemini.close()
+        if self.discord is not None:
+            await self.discord.close()
+        await runner.cleanup()
+
+
+def _discord(board: FaultBoard, settings: SimulatorSettings) -> DiscordSimulator | None:
+    try:
+        module = importlib.import_module("llmbot.simulators.discord.server")
+        chosen = importlib.import_module("llmbot.simulators.discord.settings")
+    except ModuleNotFoundError:
+        return None
+    own = settings.discord if settings.discord is not None else chosen.DiscordSettings()
+    simulator: DiscordSimulator = module.SimulatedDiscord(
+        board, own, random.Random(settings.seed + 2)
+    )
+    return simulator
+
+
+async def serve(
+    settings: SimulatorSettings,
+    ready: Callable[[str], None],
+    *,
+    exit_with_parent: bool = False,
+) -> None:
+    """Run until SIGINT or SIGTERM, then stop cleanly.
+
+    Args:
+        settings: of the whole server.
+        ready: called with the address once it listens.
+        exit_with_parent: stop as well when the process that started this one is gone.
+
+    Raises:
+        OSError: the port is taken, or may not be used.
+    """
+    stopping = asyncio.Event()
+    parent = os.getppid()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows has no handlers on the loop
+            loop.add_signal_handler(number, stopping.set)
+    simulators = Simulators(settings)
+    await simulators.start()
+    watch = asyncio.create_task(
+        _watch_parent(parent, stopping) if exit_with_parent else stopping.wait(),
+        name="simulators: parent watch",
+    )
+    try:
+        ready(simulators.address)
+        await stopping.wait()
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await simulators.stop()
+
+
+async def _watch_parent(parent: int, stopping: asyncio.Event) -> None:
+    """A process whose parent died is handed to another one: its parent's id changes."""
+    while os.getppid() == parent:
+        await asyncio.sleep(_PARENT_POLL_S)
+    stopping.set()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit code is 3 where the port is taken."""
+    options = _parser().parse_args(arguments)
+    settings = SimulatorSettings(
+        host=options.host,
+        port=options.port,
+        seed=options.seed,
+        **({"first_word_s": 0.0, "chunk_s": 0.0} if options.instant else {}),
+    )
+
+    def ready(address: str) -> None:
+        if options.ready_file is not None:
+            _write_whole(options.ready_file, address + "\n")
+        sys.stdout.write(f"simulators listening on {address}\n")
+        sys.stdout.flush()
+
+    runner = serve(settings, ready, exit_with_parent=options.exit_with_parent)
+    try:
+        _run(runner)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.stderr.write(
+            f"Port {options.port} on {options.host} is taken: stop what uses it or choose another "
+            "with --port.\n"
+        )
+        return EXIT_PORT_TAKEN
+    except KeyboardInterrupt:  # before the signal handlers were in place
+        return 130
+    return 0
+
+
+def _run(runner: Any) -> None:
+    """On uvloop where it is installed: about a third more requests a second."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ModuleNotFoundError:
+        asyncio.run(runner)
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        loop.run(runner)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """A reader that waits for the file must never see half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="llmbot.simulators.server", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to bind; loopback unless told otherwise")
+    add("--port", type=int, default=3001, help="port to bind; 0 takes a free one")
+    add("--seed", type=int, default=0, help="the same seed gives the same answers")
+    add("--instant", action="store_true", help="models answer without any pause")
+    add("--ready-file", type=Path, help="write the address there once it listens")
+    add("--exit-with-parent", action="store_true", help="stop when the starting process is gone")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
