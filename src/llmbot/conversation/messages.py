@@ -139,8 +139,13 @@ class CommandOption:
 
 @dataclass(frozen=True, slots=True)
 class CommandDefinition:
-    """A slash command as it is registered at Discord."""
+    """A slash command as it is registered at Discord.
+
+    `deferred` shows "is thinking" at once, before the handler is asked: for commands whose answer
+    comes by the queue, so that no disk can use up Discord's three seconds.
+    """
 
     name: str
     description: str
     options: tuple[CommandOption, ...] = ()
+    deferred: bool = False
