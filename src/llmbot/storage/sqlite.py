@@ -1,0 +1,76 @@
+"""SQLite as an engine: one file of our own, checked after an unclean end and rebuilt if damaged."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import DataDirectoryError
+from llmbot.storage.contract import DatabaseRebuilt
+from llmbot.storage.files import create_private
+from llmbot.storage.group_commit import Connection
+from llmbot.storage.sqlite_backup import back_up
+from llmbot.storage.sqlite_connection import SqliteConnection
+
+UNITS_BETWEEN_CHECKPOINTS = 500
+"""A unit writes two to four pages, so the log stays well below `WAL_PAGES_MAX`."""
+
+
+class SqliteEngine:
+    """A database file of our own; see `threaded.Engine`."""
+
+    kind = "sqlite"
+    disk_look_every_s = 1.0
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Keep the database in `path`, its log in `path`-wal beside it."""
+        self._path = path
+        self._clock = clock
+        self._units_in_log = 0
+
+    def prepare(self) -> DatabaseRebuilt | None:
+        """Make the file and its directory where they are missing.
+
+        Raises:
+            DataDirectoryError: they cannot be made or written.
+        """
+        try:
+            create_private(self._path)
+        except OSError as error:
+            raise DataDirectoryError(
+                f"The database {self._path} cannot be written: {error.strerror}."
+            ) from error
+        return None
+
+    def connect_writer(self) -> SqliteConnection:
+        """See `threaded.Engine.connect_writer`."""
+        return SqliteConnection(self._path, self._clock)
+
+    def connect_reader(self) -> SqliteConnection:
+        """See `threaded.Engine.connect_reader`."""
+        return SqliteConnection(self._path, self._clock, read_only=True)
+
+    def tidy(self, connection: Connection, units: int) -> None:
+        """Copy the log into the database after, not before, the answers to the units went out."""
+        self._units_in_log += units
+        if self._units_in_log >= UNITS_BETWEEN_CHECKPOINTS:
+            self._units_in_log = 0
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def disk_bytes(self, connection: Connection) -> int:
+        """See `threaded.Engine.disk_bytes`."""
+        del connection
+        total = 0
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                total += Path(f"{self._path}{suffix}").stat().st_size
+        return total
+
+    def finish(self, connection: Connection) -> None:
+        """Leave one file behind, complete."""
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def backup(self, path: Path) -> int:
+        """See `contract.Database.backup`."""
+        return back_up(self._path, path, self._clock)
