@@ -1,4 +1,4 @@
-"""The control API of the simulators: faults, health, and what the simulated Gemini was asked.
+"""The control API of the simulators: faults, health, and what the simulated models were asked.
 
     GET    /_sim/health
     GET    /_sim/faults                 known and active faults
@@ -9,6 +9,7 @@
     POST   /_sim/gemini/reset
     POST   /_sim/gemini/script          see `gemini/scripts.py`
     PUT    /_sim/gemini/quotas/{model}  {"rpm", "rpd", "tpm"}; GET /_sim/gemini/quotas
+    GET    /_sim/openai/requests, /_sim/openai/stats; POST /_sim/openai/reset
 
 A web page must not drive it: requests that a browser sent for another site are refused.
 """
@@ -26,6 +27,7 @@ from llmbot.simulators.gemini.jsonbody import BadBodyError, Fields, error_respon
 from llmbot.simulators.gemini.scripts import read_script
 from llmbot.simulators.gemini.service import SimulatedGemini
 from llmbot.simulators.gemini.settings import Quota
+from llmbot.simulators.openai.service import SimulatedOpenAI
 
 _SECONDS_MAX = 7 * 86_400.0
 _TIMES_MAX = 1_000_000_000.0
@@ -34,8 +36,9 @@ _PARAMS_MAX = 16
 _PARAM_CHARS = 200
 _NUMERIC_PARAMS = frozenset(
     {"status", "seconds", "retry_s", "limit", "after", "empty", "reset", "code", "global"}
-    | {"resumable"}
+    | {"resumable", "used_up", "clean"}
 )
+_PROVIDER = "{provider:gemini|openai}"
 _SAFE_SITES = frozenset({"same-origin", "none"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -72,7 +75,7 @@ def _refusal(request: web.Request) -> str:
 
 def _reached_on_loopback(request: web.Request) -> bool:
     name = request.transport.get_extra_info("sockname") if request.transport else None
-    return bool(name) and ipaddress.ip_address(name[0]).is_loopback
+    return name is not None and ipaddress.ip_address(name[0]).is_loopback
 
 
 def _is_loopback_name(host: str) -> bool:
@@ -88,10 +91,11 @@ def _is_loopback_name(host: str) -> bool:
 class ControlApi:
     """The routes of the control API over one board and one simulated Gemini."""
 
-    def __init__(self, board: FaultBoard, gemini: SimulatedGemini) -> None:
-        """Both are shared with the servers that obey them."""
+    def __init__(self, board: FaultBoard, gemini: SimulatedGemini, openai: SimulatedOpenAI) -> None:
+        """All three are shared with the server that obeys them."""
         self._board = board
         self._gemini = gemini
+        self._records = {"gemini": gemini.record, "openai": openai.record}
 
     def attach(self, app: web.Application) -> None:
         """Add the routes; `guard` must be among the application's middlewares."""
@@ -101,9 +105,9 @@ class ControlApi:
         add("DELETE", "/_sim/faults", self._clear)
         add("PUT", "/_sim/faults/{name}", self._switch_on)
         add("DELETE", "/_sim/faults/{name}", self._switch_off)
-        add("GET", "/_sim/gemini/requests", self._requests)
-        add("GET", "/_sim/gemini/stats", self._stats)
-        add("POST", "/_sim/gemini/reset", self._reset)
+        add("GET", f"/_sim/{_PROVIDER}/requests", self._requests)
+        add("GET", f"/_sim/{_PROVIDER}/stats", self._stats)
+        add("POST", f"/_sim/{_PROVIDER}/reset", self._reset)
         add("POST", "/_sim/gemini/script", self._script)
         add("GET", "/_sim/gemini/quotas", self._quotas)
         add("PUT", "/_sim/gemini/quotas/{model}", self._set_quota)
@@ -150,19 +154,22 @@ class ControlApi:
         limit = request.query.get("limit")
         if limit is not None and not limit.isdecimal():
             raise BadBodyError("limit", "must be a whole number")
-        entries = self._gemini.record.entries(None if limit is None else max(int(limit), 1))
+        record = self._records[request.match_info["provider"]]
+        entries = record.entries(None if limit is None else max(int(limit), 1))
         return web.json_response({"requests": entries})
 
     async def _stats(self, request: web.Request) -> web.Response:
-        del request
-        return web.json_response(
-            {**self._gemini.record.stats(), "scripted": len(self._gemini.script)}
-        )
+        provider = request.match_info["provider"]
+        scripted = len(self._gemini.script) if provider == "gemini" else 0
+        return web.json_response({**self._records[provider].stats(), "scripted": scripted})
 
     async def _reset(self, request: web.Request) -> web.Response:
-        del request
-        self._gemini.reset()
-        return web.json_response(self._gemini.record.stats())
+        provider = request.match_info["provider"]
+        if provider == "gemini":
+            self._gemini.reset()
+        else:
+            self._records[provider].reset()
+        return web.json_response(self._records[provider].stats())
 
     async def _script(self, request: web.Request) -> web.Response:
         self._gemini.script.extend(read_script(await read_json(request)))

@@ -28,6 +28,11 @@ KNOWN_FAULTS: dict[str, str] = {
     "gemini.blocked": "blocks the prompt (row 6)",
     "gemini.empty": "finishes with STOP and no parts (row 6)",
     "gemini.max_tokens": "finishes with MAX_TOKENS; param `empty`=1 for no text at all (row 6)",
+    "openai.error": "an error status; param `status` of 500, 502, 503, 504; default 503 (row 3)",
+    "openai.quota": "429 for `retry_s`; param `used_up`=1 for an account without money (row 1, 2)",
+    "openai.hang": "accepts the request and never answers (row 4)",
+    "openai.cut": "drops the connection in the middle; `clean`=1 ends without a mark (row 4)",
+    "openai.garbage": "sends a chunk that is not JSON (row 4)",
     "gateway.drop": "closes the socket without a close frame, once per strike (row 7)",
     "gateway.zombie": "stops acknowledging heartbeats and sending events (row 7)",
     "gateway.invalid_session": "answers a resume with op 9; param `resumable`=1 (row 7)",
@@ -41,6 +46,8 @@ KNOWN_FAULTS: dict[str, str] = {
     "rest.reset": "drops the connection before answering (row 9)",
     "rest.slow": "waits `seconds` before answering (row 9)",
     "gateway.duplicate": "delivers each message event twice (row 11)",
+    "gateway.lose": "neither delivers nor replays a user's message event: a gap (row 13)",
+    "gateway.garbage": "sends a frame that cannot be parsed (row 7)",
 }
 
 
@@ -113,6 +120,11 @@ class FaultBoard:
     def switch_off(self, name: str) -> bool:
         """Switch one fault off; True if it was on."""
         return self._faults.pop(name, None) is not None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no fault is switched on; cheap enough to ask for every request."""
+        return not self._faults
 
     def clear(self) -> None:
         """Switch every fault off."""

@@ -20,7 +20,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +30,11 @@ from llmbot.simulators.control import ControlApi, guard
 from llmbot.simulators.faults import FaultBoard
 from llmbot.simulators.gemini.service import SimulatedGemini
 from llmbot.simulators.gemini.settings import DEFAULT_MODELS, GeminiSettings, Quota
+from llmbot.simulators.openai.service import (
+    DEFAULT_OPENAI_MODELS,
+    OpenAISettings,
+    SimulatedOpenAI,
+)
 
 EXIT_PORT_TAKEN = 3
 _BODY_BYTES_MAX = 64 * 1024 * 1024  # above what any of the simulated services takes
@@ -62,13 +67,25 @@ class SimulatorSettings:
     first_word_s: float = 0.4
     chunk_s: float = 0.06
     models: tuple[str, ...] = DEFAULT_MODELS
+    openai_models: tuple[str, ...] = DEFAULT_OPENAI_MODELS
     quotas: Mapping[str, Quota] = field(default_factory=dict)
     api_keys: frozenset[str] = frozenset()
     log_limit: int = 256
     discord: Any = None
 
+    def openai(self) -> OpenAISettings:
+        """The part that concerns the OpenAI-compatible provider."""
+        return OpenAISettings(
+            seed=self.seed,
+            first_word_s=self.first_word_s,
+            chunk_s=self.chunk_s,
+            models=self.openai_models,
+            api_keys=self.api_keys,
+            log_limit=self.log_limit,
+        )
+
     def gemini(self) -> GeminiSettings:
-        """The part that concerns the models."""
+        """The part that concerns the simulated Gemini."""
         return GeminiSettings(
             seed=self.seed,
             first_word_s=self.first_word_s,
@@ -90,6 +107,9 @@ class Simulators:
         self.gemini = SimulatedGemini(
             self.board, settings.gemini(), random.Random(settings.seed + 1)
         )
+        self.openai = SimulatedOpenAI(
+            self.board, settings.openai(), random.Random(settings.seed + 3)
+        )
         self.discord = _discord(self.board, settings)
         self.address = ""
         self._runner: web.AppRunner | None = None
@@ -101,8 +121,9 @@ class Simulators:
             OSError: the port is taken, or may not be used.
         """
         app = web.Application(client_max_size=_BODY_BYTES_MAX, middlewares=[guard])
-        ControlApi(self.board, self.gemini).attach(app)
+        ControlApi(self.board, self.gemini, self.openai).attach(app)
         self.gemini.attach(app, "/gemini")
+        self.openai.attach(app, "/openai/v1")
         if self.discord is not None:
             self.discord.attach(app, "")
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_GRACE_S)
@@ -125,6 +146,7 @@ class Simulators:
         if runner is None:
             return
         await self.gemini.close()
+        await self.openai.close()
         if self.discord is not None:
             await self.discord.close()
         await runner.cleanup()
@@ -182,7 +204,7 @@ async def serve(
 
 async def _watch_parent(parent: int, stopping: asyncio.Event) -> None:
     """A process whose parent died is handed to another one: its parent's id changes."""
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110  # the system tells nobody of it
         await asyncio.sleep(_PARENT_POLL_S)
     stopping.set()
 
@@ -194,8 +216,9 @@ def main(arguments: list[str] | None = None) -> int:
         host=options.host,
         port=options.port,
         seed=options.seed,
-        **({"first_word_s": 0.0, "chunk_s": 0.0} if options.instant else {}),
     )
+    if options.instant:
+        settings = replace(settings, first_word_s=0.0, chunk_s=0.0)
 
     def ready(address: str) -> None:
         if options.ready_file is not None:

@@ -1,0 +1,1 @@
+"""A simulated Gemini REST API: `service.SimulatedGemini` is its face."""

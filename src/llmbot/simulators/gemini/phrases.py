@@ -72,8 +72,8 @@ EMOJI = ("🎉", "👩‍💻", "🚀", "🏳️‍🌈", "✨", "🧪", "👍�
 CJK = (
     "最初に目的をはっきりさせることが大切です。",
     "小さく試して、結果を見てから次に進みましょう。",
-    "这个问题没有唯一的答案，但有几条可靠的原则。",
-    "先写一个小测试，再修改其他部分。",
+    "这个问题没有唯一的答案，但有几条可靠的原则。",  # noqa: RUF001  # Chinese punctuation is meant
+    "先写一个小测试，再修改其他部分。",  # noqa: RUF001  # the same
     "먼저 작은 예제로 확인해 보세요.",
 )
 
@@ -86,7 +86,7 @@ GREETINGS = (
 THANKS = ("You're welcome!", "Any time.", "Glad it helped.")
 
 THOUGHTS = (
-    "**Reading the question**\n\nThe user wants to know about {a}. I should find what matters most.",
+    "**Reading the question**\n\nThey want to know about {a}. What matters most?",
     "**Weighing the options**\n\nThere are two ways to go about {b}; the simpler one first.",
     "**Checking the edges**\n\nWhat if {c} is empty or very large? I will mention that briefly.",
     "**Planning the answer**\n\nA short opening, the steps, then an offer to go on.",
@@ -95,52 +95,65 @@ THOUGHTS = (
 CODE: tuple[tuple[str, str], ...] = (
     (
         "python",
-        "def {name}(items: list[str]) -> dict[str, int]:\n"
-        '    """Count how often each item occurs."""\n'
-        "    counts: dict[str, int] = {{}}\n"
-        "    for item in items:\n"
-        "        counts[item] = counts.get(item, 0) + 1\n"
-        "    return counts\n\n\n"
-        'print({name}(["{a}", "{b}", "{a}"]))',
+        (
+            "def {name}(items: list[str]) -> dict[str, int]:\n"
+            '    """Count how often each item occurs."""\n'
+            "    counts: dict[str, int] = {{}}\n"
+            "    for item in items:\n"
+            "        counts[item] = counts.get(item, 0) + 1\n"
+            "    return counts\n\n\n"
+            'print({name}(["{a}", "{b}", "{a}"]))'
+        ),
     ),
     (
         "js",
-        "export function {name}(items) {{\n"
-        "  const counts = new Map();\n"
-        "  for (const item of items) {{\n"
-        "    counts.set(item, (counts.get(item) ?? 0) + 1);\n"
-        "  }}\n"
-        "  return counts;\n"
-        "}}\n\n"
-        "console.log({name}(['{a}', '{b}', '{a}']));",
+        (
+            "export function {name}(items) {{\n"
+            "  const counts = new Map();\n"
+            "  for (const item of items) {{\n"
+            "    counts.set(item, (counts.get(item) ?? 0) + 1);\n"
+            "  }}\n"
+            "  return counts;\n"
+            "}}\n\n"
+            "console.log({name}(['{a}', '{b}', '{a}']));"
+        ),
     ),
     (
         "sql",
-        "SELECT name, count(*) AS uses\n"
-        "FROM {name}\n"
-        "WHERE topic IN ('{a}', '{b}')\n"
-        "GROUP BY name\n"
-        "ORDER BY uses DESC\n"
-        "LIMIT 10;",
+        (
+            "SELECT name, count(*) AS uses\n"
+            "FROM {name}\n"
+            "WHERE topic IN ('{a}', '{b}')\n"
+            "GROUP BY name\n"
+            "ORDER BY uses DESC\n"
+            "LIMIT 10;"
+        ),
     ),
     (
         "bash",
-        "set -euo pipefail\n"
-        "for name in '{a}' '{b}'; do\n"
-        '  printf "%s\\t%s\\n" "$name" "$(grep -c -- "$name" notes.txt || true)"\n'
-        "done | sort -k2 -n",
+        (
+            "set -euo pipefail\n"
+            "for name in '{a}' '{b}'; do\n"
+            '  printf "%s\\t%s\\n" "$name" "$(grep -c -- "$name" notes.txt || true)"\n'
+            "done | sort -k2 -n"
+        ),
     ),
     (
         "rust",
-        "fn {name}(items: &[&str]) -> usize {{\n"
-        '    items.iter().filter(|item| **item == "{a}").count()\n'
-        "}}\n\n"
-        "fn main() {{\n"
-        '    println!("{{}}", {name}(&["{a}", "{b}"]));\n'
-        "}}",
+        (
+            "fn {name}(items: &[&str]) -> usize {{\n"
+            '    items.iter().filter(|item| **item == "{a}").count()\n'
+            "}}\n\n"
+            "fn main() {{\n"
+            '    println!("{{}}", {name}(&["{a}", "{b}"]));\n'
+            "}}"
+        ),
     ),
     (
         "json",
-        '{{\n  "name": "{name}",\n  "topics": ["{a}", "{b}"],\n  "retries": 3,\n  "enabled": true\n}}',
+        (
+            '{{\n  "name": "{name}",\n  "topics": ["{a}", "{b}"],\n'
+            '  "retries": 3,\n  "enabled": true\n}}'
+        ),
     ),
 )

@@ -183,6 +183,11 @@ def _check_generation(config: Mapping[str, Any], model: ServedModel) -> None:
                 f"the supported range is from 1 (inclusive) to {model.output_token_limit + 1} "
                 "(exclusive). Update the value and try again."
             )
+    _check_response_format(config, model)
+    _check_thinking(config.get("thinkingConfig") or {}, model)
+
+
+def _check_response_format(config: Mapping[str, Any], model: ServedModel) -> None:
     if len(config.get("stopSequences") or []) > _STOP_SEQUENCES_MAX:
         raise _broken(
             "generation_config.stop_sequences", f"at most {_STOP_SEQUENCES_MAX} are allowed."
@@ -194,11 +199,6 @@ def _check_generation(config: Mapping[str, Any], model: ServedModel) -> None:
                 f"by the model. models/{model.name} accepts the following combination of response "
                 "modalities:\n* TEXT\n"
             )
-    _check_response_format(config)
-    _check_thinking(config.get("thinkingConfig") or {}, model)
-
-
-def _check_response_format(config: Mapping[str, Any]) -> None:
     mime_type = config.get("responseMimeType") or "text/plain"
     if mime_type not in {"text/plain", "application/json", "text/x.enum"}:
         raise _broken(

@@ -28,12 +28,21 @@ _NUMBERED = {"length": 1_000_000, "chunks": 5_000, "unbroken": 100_000}
 _FLAGS = frozenset({"thinking", "context", "empty"})
 _DIRECTIVE = re.compile(r"\[\[(/?[a-z]{1,12})(?::([A-Za-z0-9_.]{1,24}))?\]\]")
 _MARKUP = re.compile(r"<(?:@[!&]?|#|t:|a?:\w{1,32}:)[\w:]{1,40}>")
-_WORD = re.compile(r"\w+(?:[-'’.]\w+)*")
+_WORD = re.compile(r"\w+(?:[-'\u2019.]\w+)*")
 _READ_CHARS = 4_000  # of a question, half from each end: what is longer is pasted matter
 _WORD_CHARS = 64
 _KEYWORDS = 24
 _STOPWORDS = frozenset(
-    ["about", "after", "also", "another", "answer", "asked", "because", "been", "before", "being", "between", "both", "came", "come", "could", "does", "doing", "done", "down", "each", "even", "every", "from", "give", "given", "good", "have", "having", "hello", "help", "here", "hers", "himself", "into", "isn't", "it's", "just", "know", "like", "look", "make", "many", "message", "more", "most", "much", "must", "need", "only", "other", "over", "please", "question", "really", "said", "same", "says", "shall", "should", "some", "something", "such", "take", "tell", "than", "thank", "thanks", "that", "that's", "their", "them", "then", "there", "these", "they", "thing", "things", "this", "those", "through", "time", "user", "very", "want", "were", "what", "what's", "when", "where", "which", "while", "whom", "will", "with", "without", "would", "write", "your", "yours"]
+    re.findall(
+        r"\S+",
+        """about after also another answer asked because been before being between both came come
+        could does doing done down each even every from give given good have having hello help here
+        hers himself into isn't it's just know like look make many message more most much must need
+        only other over please question really said same says shall should some something such take
+        tell than thank thanks that that's their them then there these they thing things this those
+        through time user very want were what what's when where which while whom will with without
+        would write your yours""",
+    )
 )
 
 

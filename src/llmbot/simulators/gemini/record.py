@@ -73,8 +73,9 @@ class Record:
         """Note how it ended."""
         entry.outcome = outcome
         self.in_flight -= 1
-        known = entry.model in self._counts or len(self._counts) < _MODELS_MAX
-        model = entry.model if known else "(other)"
+        name = entry.model or "(none)"
+        known = name in self._counts or len(self._counts) < _MODELS_MAX
+        model = name if known else "(other)"
         self._counts.setdefault(model, Counter())[outcome] += 1
 
     def entries(self, limit: int | None = None) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import base64
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from llmbot.simulators.gemini import tokens
@@ -17,7 +18,18 @@ _FIRST_PIECE_CHARS = 24
 _PIECE_CHARS = 180
 _PIECES_MAX = 400
 _FINISH_REASONS = frozenset(
-    ["STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "LANGUAGE", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL"]
+    {
+        "STOP",
+        "MAX_TOKENS",
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "OTHER",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "MALFORMED_FUNCTION_CALL",
+    }
 )
 _SIGNATURE_BYTES = 48
 _THOUGHT_TOKENS_FACTOR = 2  # thinking is longer than its published summary
@@ -152,7 +164,7 @@ def reply_to(
     budget = prompt.generation.get("maxOutputTokens")
     if budget is not None and thought_tokens + tokens.count_text(text) > budget:
         thought_tokens = min(thought_tokens, budget)
-        text, finish = _cut(text, budget - thought_tokens), "MAX_TOKENS"
+        text, finish = cut_to_tokens(text, budget - thought_tokens), "MAX_TOKENS"
     if question.finish in _FINISH_REASONS:
         finish = question.finish
     if "empty" in question.flags:
@@ -183,7 +195,7 @@ def split(text: str, count: int | None) -> list[str]:
     if count is not None:
         count = min(count, len(text))
         edges = [len(text) * index // count for index in range(count + 1)]
-        return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        return [text[a:b] for a, b in pairwise(edges)]
     size = max(_PIECE_CHARS, len(text) // _PIECES_MAX)
     pieces, start = [], 0
     while start < len(text):
@@ -211,7 +223,7 @@ def _stopped(text: str, prompt: Prompt) -> str:
     return text
 
 
-def _cut(text: str, tokens_left: int) -> str:
+def cut_to_tokens(text: str, tokens_left: int) -> str:
     """The longest beginning that is worth at most that many tokens."""
     low, high = 0, len(text)
     while low < high:

@@ -114,10 +114,9 @@ class SimulatedGemini:
             return wire.json_response(error.code, error.encode())
         size = request.content_length or 0
         entry = self.record.open(version, name, method, size)
-        outcome = "client_gone"
+        outcome = ""
         try:
             response = await self._answer(request, entry)
-            outcome = entry.outcome
         except GeminiError as error:
             outcome = error.outcome
             as_list = entry.stream and not _wants_sse(request)
@@ -125,7 +124,7 @@ class SimulatedGemini:
         except wire.ClientGoneError:
             response = web.Response(status=499)
         finally:
-            self.record.close(entry, outcome)
+            self.record.close(entry, outcome or entry.outcome or "client_gone")
         return response
 
     async def _answer(self, request: web.Request, entry: Entry) -> web.StreamResponse:
@@ -167,6 +166,8 @@ class SimulatedGemini:
             chunk_s=self.settings.chunk_s,
         )
         self._strikes.alter(reply)
+        if reply.outcome != "ok":
+            entry.outcome = reply.outcome
         entry.text_chars = sum(map(len, reply.pieces))
         if entry.stream:
             response = await wire.send_stream(

@@ -1,0 +1,1 @@
+"""A simulated OpenAI-compatible provider: `service.SimulatedOpenAI` is its face."""
