@@ -10,6 +10,10 @@
     │   ├── DiscordUnavailableError       5xx, resets, gateway away
     │   ├── DiscordRateLimitedError       429
     │   ├── StoreUnavailableError         the disk or the database refused a write or a read
+    │   ├── BreakerOpenError              not asked at all: a circuit breaker is open
+    │   ├── LockTimeoutError              a named lock was not free in time
+    │   ├── DeadlockError                 this wait would never have ended
+    │   ├── FencedError                   the lock was taken away; late acts are refused
     │   └── ShuttingDownError             work was handed back because the bot stops
     ├── RefusedError              policy said no; a retry cannot help; `notice` names the words
     │   ├── ModelCredentialsError         400/401/403 about the key
@@ -26,6 +30,7 @@
     │   ├── SettingsError · CredentialsError · IntentsError · PortTakenError
     │   └── DataDirectoryError · SecondInstanceError · ServiceStartError
     └── DefectError               a bug of ours
+        └── ReentrantLockError            a task asked for a lock that it holds
 
 Classify where the error arises; render for people last. `code` is stable and fit for metrics,
 `blame` says whose error it is, `remedy` what to do. The class docstring's first line is the
@@ -147,6 +152,45 @@ class StoreUnavailableError(TransientError):
     code = "store_unavailable"
     blame = Blame.HOST
     remedy = "Free space, or make the data directory writable."
+
+
+class BreakerOpenError(TransientError):
+    """The circuit breaker is open, so the other side was not asked."""
+
+    code = "breaker_open"
+    remedy = "Wait for the next probe, or reset the breaker once the other side is well."
+
+    def __init__(
+        self, message: str = "", *, retry_after_s: float | None = None, breaker: str = ""
+    ) -> None:
+        """Name the breaker, and the seconds until it may admit a call, where that is known."""
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.breaker = breaker
+
+
+class LockTimeoutError(TransientError):
+    """A named lock was not free in time."""
+
+    code = "lock_timeout"
+    remedy = "See mutex/status for its holder; mutex/force-release frees it."
+
+
+class DeadlockError(TransientError):
+    """Tasks waited for each other's locks in a circle; this one gave way."""
+
+    code = "deadlock"
+    remedy = "It is retried; the circle stands in the log."
+
+    def __init__(self, message: str = "", *, cycle: tuple[str, ...] = ()) -> None:
+        """Take the circle: locks, each held by the task that waits for the next one."""
+        super().__init__(message)
+        self.cycle = cycle
+
+
+class FencedError(TransientError):
+    """The lock was taken away from its holder, which may no longer act under it."""
+
+    code = "fenced"
 
 
 class ShuttingDownError(TransientError):
@@ -307,3 +351,9 @@ class DefectError(LlmbotError):
 
     code = "defect"
     remedy = "Please report it with the log lines around it."
+
+
+class ReentrantLockError(DefectError):
+    """A task asked for a lock that it holds already; it would wait for itself."""
+
+    code = "lock_reentrant"
