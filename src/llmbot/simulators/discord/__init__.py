@@ -1,0 +1,1 @@
+"""A simulated Discord: gateway, REST, file host and control API on real sockets."""
