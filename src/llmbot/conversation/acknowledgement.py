@@ -1,0 +1,95 @@
+"""The steps of a job that are written down: generating, answered, done."""
+
+from __future__ import annotations
+
+from llmbot.conversation.delivery import Reply
+from llmbot.conversation.job_store import Remembered
+from llmbot.conversation.jobs import Job, JobState
+from llmbot.conversation.queue import JobQueue
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.events import EventBus, ReplyDelivered
+
+_OURS = "llmbot"
+
+
+class Acknowledgement:
+    """Writes a job's steps down; what must be durable before the next step is awaited."""
+
+    def __init__(
+        self, queue: JobQueue, bus: EventBus, clock: Clock, *, memory_turns: int, memory_text: int
+    ) -> None:
+        """Keep `memory_turns` turns of each conversation, each cut to `memory_text` characters."""
+        self._queue = queue
+        self._bus = bus
+        self._clock = clock
+        self._memory_turns = memory_turns
+        self._memory_text = memory_text
+
+    def generating(self, job: Job) -> None:
+        """The model is asked. Nothing waits for this write: a lost one costs nothing."""
+        job.times.context = self._clock.monotonic()
+        self._queue.move(job, JobState.GENERATING, f"attempt {job.attempts}")
+
+    async def answered(self, job: Job, text: str) -> None:
+        """The answer is whole, and durable when this returns: any later life delivers the same.
+
+        Raises:
+            StoreUnavailableError: it could not be stored.
+        """
+        job.times.answered = self._clock.monotonic()
+        job.answer = text
+        await self._queue.move(job, JobState.DELIVERING, f"{len(text)} characters")
+
+    def done(self, job: Job, reply: Reply, parts: int) -> None:
+        """The last part landed.
+
+        Nothing waits for this write: until it is durable, a new life finds the parts on Discord
+        equal to the stored answer and changes nothing.
+        """
+        job.times.delivered = self._clock.monotonic()
+        inbound = job.inbound
+        turns = (
+            self._turn(job, inbound.author_id, inbound.author_name, inbound.content, ours=False),
+            self._turn(job, 0, _OURS, job.answer or "", ours=True),
+        )
+        self._queue.move(
+            job,
+            JobState.DONE,
+            f"{parts} part(s)",
+            remember=turns,
+            memory_max=self._memory_turns,
+        )
+        self._tell(job, reply, parts, "answered")
+
+    def noticed(self, job: Job, reply: Reply, parts: int, reason: str) -> None:
+        """The user has been told honestly that there is no answer."""
+        job.times.delivered = self._clock.monotonic()
+        self._queue.move(job, JobState.NOTICED, reason)
+        self._tell(job, reply, parts, f"noticed: {reason}")
+
+    def _turn(self, job: Job, author_id: int, name: str, text: str, *, ours: bool) -> Remembered:
+        return Remembered(
+            channel_id=job.inbound.channel_id,
+            message_id=job.message_id,
+            author_id=author_id,
+            author_name=name,
+            by_us=ours,
+            text=text[: self._memory_text],
+        )
+
+    def _tell(self, job: Job, reply: Reply, parts: int, outcome: str) -> None:
+        times = job.times
+        self._bus.publish(
+            ReplyDelivered(
+                message_id=job.message_id,
+                channel_id=job.inbound.channel_id,
+                parts=parts,
+                edits=reply.edits,
+                outcome=outcome,
+                total_ms=times.span_ms(times.received, times.delivered),
+                queue_ms=times.span_ms(times.received, times.leased),
+                context_ms=times.span_ms(times.leased, times.context),
+                model_ms=times.span_ms(times.context, times.answered),
+                delivery_ms=times.span_ms(times.answered, times.delivered),
+            )
+        )

@@ -1,0 +1,127 @@
+"""Who is answered: whether a message is meant for the bot, and whether it may be answered now."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmbot.conversation.jobs import Job
+from llmbot.conversation.messages import Inbound
+from llmbot.conversation.transcript import strip_address
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import DefectError, RefusedError
+
+
+class NothingAskedError(RefusedError):
+    """The bot was called without a question."""
+
+    code = "nothing_asked"
+    notice = "nothing_asked"
+
+
+class TooLateError(RefusedError):
+    """The message is older than an answer makes sense for."""
+
+    code = "too_late"
+    notice = "too_late"
+
+
+class TooFastError(RefusedError):
+    """A user asked for more than their share."""
+
+    code = "too_fast"
+    notice = "slow_down"
+
+    def __init__(self, wait_s: float) -> None:
+        """Name the wait, in seconds."""
+        super().__init__()
+        self.wait_s = wait_s
+
+
+class UserLimits(Protocol):
+    """How much one user may ask."""
+
+    def admit(self, inbound: Inbound) -> float:
+        """Count a message; 0 where it is within the limits, else the seconds to wait."""
+        ...
+
+
+def is_meant_for_us(inbound: Inbound) -> bool:
+    """Whether a message asks the bot: mention, reply to it, direct message, its thread, command.
+
+    Messages of bots never do, and none from where the bot may not speak.
+    """
+    if inbound.interaction is not None:
+        return True
+    if inbound.author_is_bot or not inbound.may_speak:
+        return False
+    if inbound.is_direct or inbound.mentions_us or inbound.replies_to_us:
+        return True
+    # In a thread the bot takes part in, people need not mention it, unless they talk to another.
+    return (
+        inbound.is_thread
+        and inbound.in_our_thread
+        and not inbound.mentions_others
+        and inbound.reply_to is None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionSettings:
+    """Limits of what is answered."""
+
+    age_max_s: float = 900.0
+    """Messages older than this when their turn comes get a notice: nobody waits any more."""
+    attempts_max: int = 8
+    set_aside_max: int = 2000
+
+
+class Admission:
+    """Decides whether a leased job may be answered now."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        limits: UserLimits,
+        our_id: Callable[[], int | None],
+        settings: AdmissionSettings,
+    ) -> None:
+        """Hold `limits`; `our_id` tells the bot's user id once it is known."""
+        self._clock = clock
+        self._limits = limits
+        self._our_id = our_id
+        self.settings = settings
+        self.set_aside: OrderedDict[int, str] = OrderedDict()
+
+    def set_channel_aside(self, channel_id: int, reason: str) -> bool:
+        """Discord refused the bot a channel; True the first time. Operators see the reason."""
+        first = channel_id not in self.set_aside
+        self.set_aside[channel_id] = reason
+        if len(self.set_aside) > self.settings.set_aside_max:
+            self.set_aside.popitem(last=False)
+        return first
+
+    def admit(self, job: Job) -> None:
+        """Let a job pass, or refuse it in the user's words.
+
+        Raises:
+            RefusedError: with the notice that the user gets.
+            DefectError: it was tried too often already.
+        """
+        inbound = job.inbound
+        if job.attempts > self.settings.attempts_max:
+            # An earlier life, or several, ended while this message was being answered.
+            raise DefectError(f"given up after {job.attempts} attempts")
+        if job.answer is not None or job.in_flight_before or job.noticed:
+            # It was admitted before: what was begun is brought to its end.
+            return
+        if self._clock.wall() - inbound.created_s > self.settings.age_max_s:
+            raise TooLateError
+        if not strip_address(inbound.content, self._our_id()) and not inbound.attachments:
+            raise NothingAskedError
+        if job.attempts <= 1:
+            wait_s = self._limits.admit(inbound)
+            if wait_s > 0:
+                raise TooFastError(wait_s)

@@ -1,0 +1,291 @@
+"""A reply on its way to Discord: shown while it grows, whole at its end, never twice.
+
+While the model speaks, the latest text is shown at the channel's pace by a task of its own; the
+model's tokens never wait for Discord. `finish` makes the messages equal to the final text, whatever
+was shown before and whoever showed it: an earlier attempt, an earlier life, a notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.jobs import Job, SentPart
+from llmbot.conversation.pace import Pace
+from llmbot.conversation.ports import DiscordRest
+from llmbot.conversation.sinks import Sink, open_sink
+from llmbot.conversation.splitting import GrowingSplit, split_message
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import LlmbotError, RefusedError, TransientError
+
+T = TypeVar("T")
+
+_TYPING_AGAIN_S = 8.0
+"""Discord shows typing for ten seconds. Source: Discord API reference, "Trigger Typing"."""
+
+_LAST_CALL_S = 5.0
+"""How long a call that is under way may still take when its job is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """How replies are shown."""
+
+    streaming: bool = True
+    settle_s: float = 0.01
+    """Pause before the first words are sent: an answer that is whole by then needs one call."""
+    typing_after_s: float = 0.4
+    """How long a reply may stay silent before typing is shown."""
+
+
+@dataclass(slots=True)
+class _Shown:
+    """A part as it stands on Discord; `text` is None where only its id is known."""
+
+    discord_id: int
+    text: str | None
+
+
+class Delivery:
+    """Opens replies."""
+
+    def __init__(
+        self,
+        rest: DiscordRest,
+        store: JobStore,
+        clock: Clock,
+        pace: Pace,
+        settings: DeliverySettings,
+    ) -> None:
+        """Deliver through `rest`, keeping each part's id in `store`."""
+        self._rest = rest
+        self._store = store
+        self._clock = clock
+        self._pace = pace
+        self.settings = settings
+
+    def open(self, job: Job) -> Reply:
+        """The reply to a leased job; use as an async context manager."""
+        sink = open_sink(self._rest, job, self._clock)
+        return Reply(job, sink, self._store, self._clock, self._pace, self.settings)
+
+
+class Reply:
+    """One reply; see the module's docstring."""
+
+    def __init__(
+        self,
+        job: Job,
+        sink: Sink,
+        store: JobStore,
+        clock: Clock,
+        pace: Pace,
+        settings: DeliverySettings,
+    ) -> None:
+        """Reply to `job` through `sink`."""
+        self._job = job
+        self._sink = sink
+        self._store = store
+        self._clock = clock
+        self._pace = pace
+        self._settings = settings
+        self._split = GrowingSplit()
+        self._shown = [_Shown(part.discord_id, None) for part in job.parts]
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._calling = False
+        self._closing = asyncio.Event()
+        self._refusal: RefusedError | None = None
+        self.edits = 0
+
+    async def __aenter__(self) -> Self:
+        """Look for what an earlier life sent, then begin to show."""
+        if self._job.in_flight_before:
+            await self._find_sent()
+        name = f"reply-{self._job.message_id}"
+        self._task = asyncio.create_task(self._show(), name=name)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop showing; what was shown stays, for the next attempt to complete."""
+        await self._stop_showing()
+
+    # ── while the model speaks ──────────────────────────────────────────────────────────────────
+
+    def words(self, text: str) -> None:
+        """More of the answer has come; returns at once.
+
+        Raises:
+            RefusedError: Discord has said that this reply can never be shown.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        if not self._job.times.first_words:
+            self._job.times.first_words = self._clock.monotonic()
+        self._split.feed(text)
+        self._news.set()
+
+    def restart(self) -> None:
+        """Another model starts the answer anew; what is shown stays until it has words."""
+        self._split = GrowingSplit()
+
+    @property
+    def words_shown(self) -> bool:
+        """Whether anything of this reply stands on Discord."""
+        return bool(self._shown)
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────
+
+    async def finish(self, text: str) -> int:
+        """Make the messages equal to `text`; answers how many there are.
+
+        Raises:
+            TransientError: Discord could not be reached; what landed is known, try again later.
+            RefusedError: Discord will never take it.
+        """
+        await self._stop_showing()
+        parts = split_message(text)
+        for number, part in enumerate(parts):
+            await self._to_its_end(self._place(number, part))
+        if len(self._shown) > len(parts):
+            await self._to_its_end(self._drop_from(len(parts)))
+        return len(parts)
+
+    async def _drop_from(self, count: int) -> None:
+        while len(self._shown) > count:
+            await self._sink.delete(self._shown[-1].discord_id)
+            self._shown.pop()
+        self._job.parts = self._job.parts[:count]
+        _look_at(self._store.parts_dropped(self._job.message_id, count))
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _show(self) -> None:
+        """The reply's own task: typing until there are words, then the words at their pace."""
+        await self._type_until_words()
+        if not self._settings.streaming:
+            return
+        await self._clock.sleep(self._settings.settle_s)
+        while not self._closing.is_set():
+            self._news.clear()
+            self._calling = True
+            try:
+                await self._show_growing()
+            except TransientError:
+                # Growth that could not be shown is shown with the next step, or at the end.
+                pass
+            except RefusedError as error:
+                self._refusal = error
+                return
+            finally:
+                self._calling = False
+            if self._closing.is_set():
+                return
+            await self._news.wait()
+            await self._clock.sleep(self._pace.reserve(self._sink.channel_id))
+
+    async def _type_until_words(self) -> None:
+        wait_s = self._settings.typing_after_s
+        while True:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._news.wait()
+                    return
+            except TimeoutError:
+                wait_s = _TYPING_AGAIN_S
+            if not self._shown:
+                try:
+                    await self._sink.typing()
+                except LlmbotError:
+                    # Typing is a courtesy; the answer will say what is wrong, if anything is.
+                    wait_s = _TYPING_AGAIN_S
+
+    async def _show_growing(self) -> None:
+        parts = self._split.parts()
+        # The part after the last stable one is still growing; those behind it may yet move.
+        for number, part in enumerate(parts[: self._split.stable + 1]):
+            await self._place(number, part)
+
+    async def _place(self, number: int, text: str) -> None:
+        """Make one part hold this text."""
+        if number < len(self._shown):
+            shown = self._shown[number]
+            if shown.text != text:
+                await self._sink.edit(number, shown.discord_id, text)
+                shown.text = text
+                self.edits += 1
+            return
+        sent = await self._sink.send(number, text)
+        self._shown.append(_Shown(sent.id, text))
+        self._pace.spoke(self._sink.channel_id)
+        self._job.parts = (*self._job.parts, SentPart(number, sent.id))
+        _look_at(self._store.part_sent(self._job.message_id, number, sent.id))
+        if sent.content.strip() != text.strip():
+            # The nonce gave back what an earlier attempt had sent.
+            await self._sink.edit(number, sent.id, text)
+            self.edits += 1
+
+    async def _find_sent(self) -> None:
+        try:
+            found = await self._sink.find()
+        except LlmbotError:
+            # The nonce still prevents doubles for some minutes; the reply must not wait for this.
+            return
+        known = {part.discord_id: index for index, part in enumerate(self._job.parts)}
+        for sent in sorted(found, key=lambda item: item.id):
+            if sent.id in known:
+                self._shown[known[sent.id]].text = sent.content
+            else:
+                number = len(self._shown)
+                self._shown.append(_Shown(sent.id, sent.content))
+                self._job.parts = (*self._job.parts, SentPart(number, sent.id))
+                _look_at(self._store.part_sent(self._job.message_id, number, sent.id))
+
+    async def _to_its_end(self, call: Coroutine[Any, Any, T]) -> T:
+        """Run a call so that cancelling the job does not leave its outcome unknown."""
+        task = asyncio.ensure_future(call)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await _bounded(task)
+            raise
+
+    async def _stop_showing(self) -> None:
+        self._closing.set()
+        task, self._task = self._task, None
+        if task is None:
+            return
+        if self._calling:
+            try:
+                await asyncio.shield(asyncio.wait((task,)))
+            except asyncio.CancelledError:
+                await _bounded(task)
+                raise
+        else:
+            task.cancel()
+            await asyncio.wait((task,))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def _bounded(task: asyncio.Task[Any]) -> None:
+    await asyncio.wait((task,), timeout=_LAST_CALL_S)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()
+
+
+def _look_at(written: asyncio.Future[None]) -> None:
+    """A trailing write: its failure is told by the database; nobody waits for it here."""
+    written.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,0 +1,411 @@
+"""Claims, queue, sent parts and memory in the durable database: one statement of truth.
+
+Every function that writes submits its work at once and returns a future; what must be durable
+before the next step is awaited, what may trail behind is not. Works on SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+
+from llmbot.conversation.jobs import ENDED, Job, JobState, Priority, SentPart
+from llmbot.conversation.messages import Inbound, SessionCursor
+from llmbot.conversation.payloads import dump_inbound, load_inbound
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.ids import Owner
+from llmbot.storage.database import Database, Row, Session
+
+_CLAIM = """
+INSERT INTO jobs (message_id, channel_id, guild_id, author_id, is_direct, priority, state, attempts,
+                  owner, created_s, due_s, updated_s, payload)
+VALUES (?, ?, ?, ?, ?, ?, 'waiting', 0, '', ?, ?, ?, ?)
+ON CONFLICT (message_id) DO NOTHING RETURNING message_id
+"""
+
+_SET_META = """
+INSERT INTO meta (name, value) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+
+_SELECT_JOB = """
+SELECT message_id, priority, state, attempts, created_s, due_s,
+       payload, answer, answer_note, noticed
+FROM jobs
+"""
+
+_SELECT_UNFINISHED = (
+    _SELECT_JOB
+    + """
+WHERE state NOT IN ('done', 'noticed', 'dead') AND message_id > ? ORDER BY message_id LIMIT ?
+"""
+)
+
+_PRUNE = """
+DELETE FROM jobs WHERE message_id IN (
+    SELECT message_id FROM jobs
+    WHERE message_id < ? AND state IN ('done', 'noticed', 'dead') ORDER BY message_id LIMIT ?
+) RETURNING message_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """One turn of a conversation's memory."""
+
+    channel_id: int
+    message_id: int
+    author_id: int
+    author_name: str
+    by_us: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoryLine:
+    """One line of a message's story in the ledger."""
+
+    wall_s: float
+    fact: str
+    detail: str
+
+
+class JobStore:
+    """The queue's durable side; `Database` decides when a write is on the disk."""
+
+    def __init__(self, database: Database, clock: Clock, owner: Owner) -> None:
+        """Write as `owner`, so that a later life knows whose leases these were."""
+        self._db = database
+        self._clock = clock
+        self._owner = str(owner)
+
+    # ── the claim ───────────────────────────────────────────────────────────────────────────────
+
+    def claim(
+        self, inbound: Inbound, priority: Priority, cursor: SessionCursor | None
+    ) -> asyncio.Future[bool]:
+        """Claim and enqueue in one commit, with the session's place; False for a duplicate."""
+        now = self._clock.wall()
+        row = (
+            inbound.message_id,
+            inbound.channel_id,
+            inbound.guild_id,
+            inbound.author_id,
+            int(inbound.is_direct),
+            int(priority),
+            now,
+            now,
+            now,
+            dump_inbound(inbound),
+        )
+        place = None if cursor is None else _cursor_text(cursor)
+
+        def work(session: Session) -> bool:
+            fresh = bool(session.execute(_CLAIM, row))
+            if fresh:
+                _tell(session, inbound.message_id, now, "claimed", inbound.source)
+            if place is not None:
+                session.execute(_SET_META, ("gateway_session", place))
+            return fresh
+
+        return self._db.write(work)
+
+    # ── moving on ───────────────────────────────────────────────────────────────────────────────
+
+    def move(
+        self,
+        job: Job,
+        after: JobState,
+        reason: str,
+        *,
+        remember: Sequence[Remembered] = (),
+        memory_max: int = 0,
+    ) -> asyncio.Future[None]:
+        """Write the job as it stands now, in its new state; an end forgets its texts.
+
+        `remember` goes into the conversation's memory in the same commit, which is then cut to the
+        `memory_max` newest turns.
+        """
+        now = self._clock.wall()
+        ended = after in ENDED and after is not JobState.DEAD
+        owner = "" if after in ENDED or after is JobState.WAITING else self._owner
+        row = (
+            after.value,
+            job.attempts,
+            owner,
+            job.due_s,
+            now,
+            None if ended else job.answer,
+            job.answer_note,
+            job.noticed,
+            job.message_id,
+        )
+        message_id, channel_id = job.message_id, job.inbound.channel_id
+
+        def work(session: Session) -> None:
+            session.execute(
+                "UPDATE jobs SET state = ?, attempts = ?, owner = ?, due_s = ?, updated_s = ?, "
+                "answer = ?, answer_note = ?, noticed = ? WHERE message_id = ?",
+                row,
+            )
+            if ended:
+                session.execute(
+                    "UPDATE jobs SET payload = ? WHERE message_id = ?", ("", message_id)
+                )
+            _tell(session, message_id, now, after.value, reason)
+            if remember:
+                _remember(session, channel_id, remember, memory_max)
+
+        return self._db.write(work)
+
+    def part_sent(self, message_id: int, part: int, discord_id: int) -> asyncio.Future[None]:
+        """Keep the Discord id of a part as it is sent."""
+        now = self._clock.wall()
+
+        def work(session: Session) -> None:
+            session.execute(
+                "INSERT INTO parts (message_id, part, discord_id, sent_s) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (message_id, part) DO UPDATE SET discord_id = excluded.discord_id",
+                (message_id, part, discord_id, now),
+            )
+            _tell(session, message_id, now, "part sent", f"{part}: {discord_id}")
+
+        return self._db.write(work)
+
+    def parts_dropped(self, message_id: int, from_part: int) -> asyncio.Future[None]:
+        """Forget parts that were deleted because the answer became shorter."""
+
+        def work(session: Session) -> None:
+            session.execute(
+                "DELETE FROM parts WHERE message_id = ? AND part >= ?", (message_id, from_part)
+            )
+
+        return self._db.write(work)
+
+    def amend(self, job: Job) -> asyncio.Future[None]:
+        """Keep the question as its author edited it while it waited."""
+        payload, message_id = dump_inbound(job.inbound), job.message_id
+
+        def work(session: Session) -> None:
+            session.execute(
+                "UPDATE jobs SET payload = ? WHERE message_id = ?", (payload, message_id)
+            )
+
+        return self._db.write(work)
+
+    def tell(self, message_id: int, fact: str, detail: str) -> asyncio.Future[None]:
+        """Add a line to a message's story."""
+        now = self._clock.wall()
+        return self._db.write(lambda session: _tell(session, message_id, now, fact, detail))
+
+    # ── reading back ────────────────────────────────────────────────────────────────────────────
+
+    async def unfinished(self, after_id: int = 0, limit: int = 500) -> list[Job]:
+        """Jobs of earlier lives that have not ended, oldest first, a page at a time.
+
+        A row whose payload cannot be read comes to nobody's queue; `unreadable` lists those.
+        """
+
+        def work(session: Session) -> list[Job]:
+            rows = session.execute(
+                _SELECT_UNFINISHED,
+                (after_id, limit),
+            )
+            return _jobs(session, rows)
+
+        return await self._db.read(work)
+
+    async def job(self, message_id: int) -> Job | None:
+        """One job as it is stored, or None where the id was never claimed or has ended long ago."""
+
+        def work(session: Session) -> list[Job]:
+            return _jobs(
+                session, session.execute(f"{_SELECT_JOB} WHERE message_id = ?", (message_id,))
+            )
+
+        found = await self._db.read(work)
+        return found[0] if found else None
+
+    async def is_ours(self, discord_id: int) -> int | None:
+        """The question that a message of ours answers, or None where it is no part of ours."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute(
+                "SELECT message_id FROM parts WHERE discord_id = ?", (discord_id,)
+            )
+
+        rows = await self._db.read(work)
+        return int(rows[0][0]) if rows else None
+
+    async def story(self, message_id: int) -> list[StoryLine]:
+        """What happened to a message, in order."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute(
+                "SELECT at_s, fact, detail FROM story WHERE message_id = ? ORDER BY number",
+                (message_id,),
+            )
+
+        return [StoryLine(float(at), str(f), str(d)) for at, f, d in await self._db.read(work)]
+
+    async def counts(self) -> dict[str, int]:
+        """How many jobs stand in each state."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state")
+
+        return {str(state): int(count) for state, count in await self._db.read(work)}
+
+    async def last_claimed(self, channels_max: int) -> list[tuple[int, int, bool]]:
+        """(channel, newest claimed message, is direct) of the channels last spoken in."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute(
+                "SELECT channel_id, MAX(message_id), MAX(is_direct) FROM jobs "
+                "GROUP BY channel_id ORDER BY 2 DESC LIMIT ?",
+                (channels_max,),
+            )
+
+        return [(int(c), int(m), bool(d)) for c, m, d in await self._db.read(work)]
+
+    # ── memory ──────────────────────────────────────────────────────────────────────────────────
+
+    async def recall(self, channel_id: int, before_id: int, limit: int) -> list[Remembered]:
+        """The newest turns of a conversation before a message, oldest first."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute(
+                "SELECT channel_id, message_id, author_id, author_name, by_us, text FROM memory "
+                "WHERE channel_id = ? AND message_id < ? "
+                "ORDER BY message_id DESC, by_us DESC LIMIT ?",
+                (channel_id, before_id, limit),
+            )
+
+        rows = await self._db.read(work)
+        return [
+            Remembered(int(c), int(m), int(a), str(n), bool(u), str(t))
+            for c, m, a, n, u, t in reversed(rows)
+        ]
+
+    async def forget(self, channel_id: int, up_to_id: int) -> int:
+        """Forget a conversation's memory up to a message; answers how many turns that were."""
+
+        def work(session: Session) -> int:
+            rows = session.execute(
+                "DELETE FROM memory WHERE channel_id = ? AND message_id <= ? RETURNING message_id",
+                (channel_id, up_to_id),
+            )
+            session.execute(_SET_META, (f"cleared:{channel_id}", str(up_to_id)))
+            return len(rows)
+
+        return await self._db.write(work)
+
+    # ── small facts ─────────────────────────────────────────────────────────────────────────────
+
+    def set_meta(self, name: str, value: str) -> asyncio.Future[None]:
+        """Keep a small fact under a name."""
+
+        def work(session: Session) -> None:
+            session.execute(_SET_META, (name, value))
+
+        return self._db.write(work)
+
+    async def meta(self, name: str) -> str | None:
+        """A small fact kept earlier."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute("SELECT value FROM meta WHERE name = ?", (name,))
+
+        rows = await self._db.read(work)
+        return str(rows[0][0]) if rows else None
+
+    async def session_cursor(self) -> SessionCursor | None:
+        """The place in the gateway's stream that an earlier life had stored."""
+        text = await self.meta("gateway_session")
+        if not text or text.count("\n") != 2:  # noqa: PLR2004 - three fields, see _cursor_text
+            return None
+        session_id, sequence, resume_url = text.split("\n")
+        return SessionCursor(session_id, int(sequence), resume_url)
+
+    def keep_cursor(self, cursor: SessionCursor | None) -> asyncio.Future[None]:
+        """Store the session's place outside of a claim, or forget a session that is no more."""
+        return self.set_meta("gateway_session", "" if cursor is None else _cursor_text(cursor))
+
+    def prune(self, ended_before_id: int, rows_max: int = 1000) -> asyncio.Future[int]:
+        """Forget ended jobs older than a message id, a bounded number at a time."""
+
+        def work(session: Session) -> int:
+            rows = session.execute(
+                _PRUNE,
+                (ended_before_id, rows_max),
+            )
+            for (message_id,) in rows:
+                session.execute("DELETE FROM parts WHERE message_id = ?", (message_id,))
+                session.execute("DELETE FROM story WHERE message_id = ?", (message_id,))
+            return len(rows)
+
+        return self._db.write(work)
+
+
+def _tell(session: Session, message_id: int, now: float, fact: str, detail: str) -> None:
+    session.execute(
+        "INSERT INTO story (message_id, number, at_s, fact, detail) VALUES (?, "
+        "(SELECT COALESCE(MAX(number), 0) + 1 FROM story WHERE message_id = ?), ?, ?, ?)",
+        (message_id, message_id, now, fact, detail),
+    )
+
+
+def _remember(
+    session: Session, channel_id: int, turns: Iterable[Remembered], turns_max: int
+) -> None:
+    session.execute_many(
+        "INSERT INTO memory (channel_id, message_id, author_id, author_name, by_us, text) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (channel_id, message_id, by_us) DO NOTHING",
+        [
+            (t.channel_id, t.message_id, t.author_id, t.author_name, int(t.by_us), t.text)
+            for t in turns
+        ],
+    )
+    session.execute(
+        "DELETE FROM memory WHERE channel_id = ? AND message_id < COALESCE((SELECT message_id "
+        "FROM memory WHERE channel_id = ? ORDER BY message_id DESC LIMIT 1 OFFSET ?), 0)",
+        (channel_id, channel_id, turns_max),
+    )
+
+
+def _cursor_text(cursor: SessionCursor) -> str:
+    return f"{cursor.session_id}\n{cursor.sequence}\n{cursor.resume_url}"
+
+
+def _jobs(session: Session, rows: list[Row]) -> list[Job]:
+    jobs: list[Job] = []
+    for message_id, priority, state, attempts, created, due, payload, answer, note, noticed in rows:
+        try:
+            inbound = load_inbound(payload)
+        except ValueError:
+            continue
+        parts = session.execute(
+            "SELECT part, discord_id FROM parts WHERE message_id = ? ORDER BY part", (message_id,)
+        )
+        jobs.append(
+            Job(
+                inbound=inbound,
+                priority=Priority(priority),
+                state=JobState(state),
+                created_s=float(created),
+                due_s=float(due),
+                attempts=int(attempts),
+                answer=answer,
+                answer_note=note or "",
+                noticed=noticed or "",
+                parts=tuple(SentPart(int(p), int(d)) for p, d in parts),
+                in_flight_before=state in ("leased", "generating", "delivering"),
+            )
+        )
+    return jobs
+
+
+async def settle(*writes: Awaitable[object]) -> None:
+    """Wait for writes that were submitted earlier; their errors have been told where they arose."""
+    await asyncio.gather(*writes, return_exceptions=True)

@@ -1,0 +1,178 @@
+"""The queue between the claim and the workers: durable behind, in memory in front.
+
+The database says what waits; the memory says whose turn it is. A job enters after its claim is
+durable and leaves when its end is stored, so that a kill at any moment loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.jobs import Job, JobState, check_transition
+from llmbot.conversation.messages import Inbound
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.events import EventBus, JobMoved
+from llmbot.resilience.fair import FairQueue, Priority
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """The queue at a glance; times in seconds."""
+
+    waiting: int
+    in_flight: int
+    by_priority: dict[str, int]
+    capacity: int
+    oldest_s: float
+
+
+class JobQueue:
+    """Jobs by fair turns: one at a time for a user in a channel, users side by side."""
+
+    def __init__(
+        self, store: JobStore, bus: EventBus, clock: Clock, *, capacity: int, hard_max: int
+    ) -> None:
+        """Shed above `capacity`; `hard_max` bounds the memory even while nothing can be shed."""
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._fair: FairQueue[tuple[int, int], Job] = FairQueue(capacity=hard_max)
+        self._capacity = capacity
+        self._jobs: dict[int, Job] = {}
+        self._news = asyncio.Event()
+        self.shed: Callable[[Job], None] | None = None
+
+    # ── in ──────────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, job: Job) -> None:
+        """Let a claimed job wait for its turn; sheds another when more wait than can be served."""
+        now = self._clock.monotonic()
+        delay = job.due_s - self._clock.wall()
+        self._fair.push(
+            job.priority,
+            job.inbound.author_id,
+            job.order_key,
+            job,
+            order=job.message_id,
+            now=now,
+            due=now + delay if delay > 0 else None,
+        )
+        self._jobs[job.message_id] = job
+        self._news.set()
+        while len(self._fair) > self._capacity and self.shed is not None:
+            victim = self._fair.oldest_of_heaviest()
+            if victim is None or self.withdraw(victim.message_id) is None:
+                break
+            self.shed(victim)
+
+    # ── out ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def next(self) -> Job:
+        """The job whose turn it is, leased; waits until there is one."""
+        while True:
+            now = self._clock.monotonic()
+            job = self._fair.pop_ready(now)
+            if job is not None:
+                job.times.leased = now
+                job.attempts += 1
+                self.move(job, JobState.LEASED, f"attempt {job.attempts}")
+                return job
+            self._news.clear()
+            await self._wait(self._fair.next_due(now), now)
+
+    async def _wait(self, due: float | None, now: float) -> None:
+        if due is None:
+            await self._news.wait()
+            return
+        timer = asyncio.ensure_future(self._clock.sleep(due - now))
+        news = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait((timer, news), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            news.cancel()
+            await asyncio.gather(timer, news, return_exceptions=True)
+
+    def release(self, job: Job) -> None:
+        """The lease has ended; the job waits again or has ended, as its state says."""
+        now = self._clock.monotonic()
+        if job.state is JobState.WAITING:
+            delay = max(0.0, job.due_s - self._clock.wall())
+            self._fair.put_back(job.order_key, now, due=now + delay)
+        else:
+            self._fair.done(job.order_key, now)
+            self._jobs.pop(job.message_id, None)
+        self._news.set()
+
+    def move(self, job: Job, after: JobState, reason: str, **kept: object) -> asyncio.Future[None]:
+        """Change a job's state by the table, in memory and in the database.
+
+        Raises:
+            DefectError: the table of transitions does not know it.
+        """
+        before = job.state
+        check_transition(before, after)
+        job.state = after
+        written = self._store.move(job, after, reason, **kept)  # type: ignore[arg-type] # checked by JobStore.move's own signature
+        # Whoever needs it durable awaits it; a failure that nobody awaits is no crash of the loop.
+        written.add_done_callback(_look_at)
+        self._bus.publish(JobMoved(job.message_id, before.value, after.value, reason))
+        return written
+
+    # ── what the author or the operator changes ─────────────────────────────────────────────────
+
+    def waiting(self, message_id: int) -> Job | None:
+        """A job that waits for its turn, or None."""
+        job = self._jobs.get(message_id)
+        if job is None or not self._fair.is_waiting(job.order_key, message_id):
+            return None
+        return job
+
+    def withdraw(self, message_id: int) -> Job | None:
+        """Take a waiting job out of its turn; None where it does not wait."""
+        job = self._jobs.get(message_id)
+        if job is None:
+            return None
+        taken = self._fair.remove(job.order_key, message_id, self._clock.monotonic())
+        if taken is not None:
+            del self._jobs[message_id]
+        return taken
+
+    def amend(self, message_id: int, inbound: Inbound) -> bool:
+        """Replace the question of a waiting job by what its author edited it to."""
+        job = self.waiting(message_id)
+        if job is None:
+            return False
+        job.inbound = inbound
+        self._store.amend(job).add_done_callback(_look_at)
+        return True
+
+    def hasten(self, priority: Priority | None = None) -> int:
+        """Make all waiting jobs, or those of one class, due now; answers how many had to wait."""
+        moved = self._fair.hasten(self._clock.monotonic(), priority)
+        self._news.set()
+        return moved
+
+    def facts(self) -> QueueFacts:
+        """The queue at a glance."""
+        now = self._clock.wall()
+        oldest = min((job.created_s for job in self._jobs.values()), default=now)
+        return QueueFacts(
+            waiting=len(self._fair),
+            in_flight=self._fair.in_flight,
+            by_priority={p.name.lower(): n for p, n in self._fair.counts().items()},
+            capacity=self._capacity,
+            oldest_s=max(0.0, now - oldest),
+        )
+
+    def turns_before(self, author_id: int) -> int:
+        """How many jobs would be served before a new one of this user."""
+        return self._fair.turns_before(author_id)
+
+
+def _look_at(written: asyncio.Future[None]) -> None:
+    if not written.cancelled():
+        written.exception()

@@ -1,0 +1,21 @@
+"""The answer as it is sent: the model's words and, small beneath, what must be said of them."""
+
+from __future__ import annotations
+
+from llmbot.conversation.attachments import Files
+from llmbot.conversation.generation import Answer
+from llmbot.conversation.notices import notice
+
+
+def render_answer(answer: Answer, files: Files, locale: str) -> str:
+    """The final text; footnotes in Discord's subtext markup, one line each."""
+    footnotes = files.footnotes(locale)
+    if answer.ended == "length":
+        footnotes.append(notice("cut", locale))
+    if answer.ended == "blocked":
+        footnotes.append(notice("blocked_partly", locale))
+    if answer.stand_in:
+        footnotes.append(notice("stand_in", locale, name=answer.model))
+    if not footnotes:
+        return answer.text
+    return answer.text + "\n\n" + "\n".join(f"-# {line}" for line in footnotes)

@@ -1,0 +1,72 @@
+"""The tables of the conversation, as migrations that both databases understand."""
+
+from __future__ import annotations
+
+from llmbot.storage.database import Migration
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        version=1,
+        statements=(
+            # One row is the claim, the queue entry and the outcome of one message. Ended rows stay
+            # as the record that prevents a second answer, without their texts.
+            """
+            CREATE TABLE jobs (
+                message_id BIGINT PRIMARY KEY,
+                channel_id BIGINT NOT NULL,
+                guild_id BIGINT,
+                author_id BIGINT NOT NULL,
+                is_direct INTEGER NOT NULL,
+                priority INTEGER NOT NULL,
+                state TEXT NOT NULL,
+                attempts INTEGER NOT NULL,
+                owner TEXT NOT NULL,
+                created_s DOUBLE PRECISION NOT NULL,
+                due_s DOUBLE PRECISION NOT NULL,
+                updated_s DOUBLE PRECISION NOT NULL,
+                payload TEXT NOT NULL,
+                answer TEXT,
+                answer_note TEXT,
+                noticed TEXT
+            )
+            """,
+            """
+            CREATE INDEX jobs_unfinished ON jobs (message_id)
+            WHERE state NOT IN ('done', 'noticed', 'dead')
+            """,
+            "CREATE INDEX jobs_channel ON jobs (channel_id, message_id)",
+            """
+            CREATE TABLE parts (
+                message_id BIGINT NOT NULL,
+                part INTEGER NOT NULL,
+                discord_id BIGINT NOT NULL,
+                sent_s DOUBLE PRECISION NOT NULL,
+                PRIMARY KEY (message_id, part)
+            )
+            """,
+            "CREATE INDEX parts_discord ON parts (discord_id)",
+            """
+            CREATE TABLE story (
+                message_id BIGINT NOT NULL,
+                number BIGINT NOT NULL,
+                at_s DOUBLE PRECISION NOT NULL,
+                fact TEXT NOT NULL,
+                detail TEXT NOT NULL,
+                PRIMARY KEY (message_id, number)
+            )
+            """,
+            """
+            CREATE TABLE memory (
+                channel_id BIGINT NOT NULL,
+                message_id BIGINT NOT NULL,
+                author_id BIGINT NOT NULL,
+                author_name TEXT NOT NULL,
+                by_us INTEGER NOT NULL,
+                text TEXT NOT NULL,
+                PRIMARY KEY (channel_id, message_id, by_us)
+            )
+            """,
+            "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+        ),
+    ),
+)

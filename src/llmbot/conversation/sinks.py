@@ -1,0 +1,140 @@
+"""Where the parts of a reply go: a channel, or the answer to a slash command.
+
+A sink numbers the parts from 0. Sending part 0 twice must not make two messages: in a channel the
+nonce sees to that, for a command the edit of its original does.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from llmbot.conversation.jobs import Job
+from llmbot.conversation.messages import Inbound, InteractionRef
+from llmbot.conversation.ports import DiscordRest, Sent
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.ids import part_nonce
+
+INTERACTION_TOKEN_S = 15 * 60
+"""How long a command may be answered. Source: Discord, "Receiving and Responding"."""
+
+_TOKEN_MARGIN_S = 20.0
+_HISTORY_PAGE = 100
+
+
+class Sink(Protocol):
+    """Where the parts of one reply go."""
+
+    channel_id: int
+
+    async def send(self, part: int, text: str) -> Sent:
+        """Send a part for the first time, or again after an unknown outcome."""
+        ...
+
+    async def edit(self, part: int, discord_id: int, text: str) -> None:
+        """Replace the text of a part."""
+        ...
+
+    async def delete(self, discord_id: int) -> None:
+        """Take back a part that is not needed."""
+        ...
+
+    async def typing(self) -> None:
+        """Show that an answer is being written."""
+        ...
+
+    async def find(self) -> list[Sent]:
+        """What an earlier life sent for this question, in the order of its parts."""
+        ...
+
+
+class ChannelSink:
+    """Replies in the channel of the question.
+
+    Each part names the question it answers: readers of a busy channel see what belongs together,
+    and after a crash every part can be found again by that reference.
+    """
+
+    def __init__(self, rest: DiscordRest, channel_id: int, question_id: int) -> None:
+        """Answer `question_id` in `channel_id`."""
+        self._rest = rest
+        self.channel_id = channel_id
+        self._question_id = question_id
+
+    async def send(self, part: int, text: str) -> Sent:
+        """See `Sink.send`."""
+        nonce = part_nonce(self._question_id, part)
+        return await self._rest.send(self.channel_id, text, nonce=nonce, reply_to=self._question_id)
+
+    async def edit(self, part: int, discord_id: int, text: str) -> None:
+        """See `Sink.edit`."""
+        del part
+        await self._rest.edit(self.channel_id, discord_id, text)
+
+    async def delete(self, discord_id: int) -> None:
+        """See `Sink.delete`."""
+        await self._rest.delete(self.channel_id, discord_id)
+
+    async def typing(self) -> None:
+        """See `Sink.typing`."""
+        await self._rest.typing(self.channel_id)
+
+    async def find(self) -> list[Sent]:
+        """See `Sink.find`; looks at the first page after the question."""
+        page = await self._rest.history(
+            self.channel_id, after=self._question_id, limit=_HISTORY_PAGE
+        )
+        return [
+            Sent(message.id, message.content)
+            for message in page
+            if message.author_is_us and message.reply_to == self._question_id
+        ]
+
+
+class InteractionSink:
+    """Answers a deferred slash command: its original is edited, further parts follow up.
+
+    Follow-ups have no nonce: one whose outcome is unknown is looked for in the channel before it
+    is sent again.
+    """
+
+    def __init__(self, rest: DiscordRest, channel_id: int, interaction: InteractionRef) -> None:
+        """Answer `interaction`, whose "is thinking" stands in `channel_id`."""
+        self._rest = rest
+        self.channel_id = channel_id
+        self._interaction = interaction
+
+    async def send(self, part: int, text: str) -> Sent:
+        """See `Sink.send`."""
+        if part == 0:
+            return await self._rest.edit_original(self._interaction, text)
+        return await self._rest.follow_up(self._interaction, text)
+
+    async def edit(self, part: int, discord_id: int, text: str) -> None:
+        """See `Sink.edit`."""
+        if part == 0:
+            await self._rest.edit_original(self._interaction, text)
+        else:
+            await self._rest.edit_follow_up(self._interaction, discord_id, text)
+
+    async def delete(self, discord_id: int) -> None:
+        """See `Sink.delete`."""
+        await self._rest.delete(self.channel_id, discord_id)
+
+    async def typing(self) -> None:
+        """See `Sink.typing`: a deferred command shows "is thinking" by itself."""
+
+    async def find(self) -> list[Sent]:
+        """See `Sink.find`: the token knows the original, the store kept the follow-ups' ids."""
+        return []
+
+
+def open_sink(rest: DiscordRest, job: Job, clock: Clock) -> Sink:
+    """The sink for a job: the command's answer while its token lives, else the channel."""
+    inbound: Inbound = job.inbound
+    age_s = clock.wall() - inbound.created_s
+    if inbound.interaction is not None and age_s < INTERACTION_TOKEN_S - _TOKEN_MARGIN_S:
+        return InteractionSink(rest, inbound.channel_id, inbound.interaction)
+    return ChannelSink(rest, inbound.channel_id, inbound.message_id)
+
+
+__all__ = ["ChannelSink", "InteractionSink", "Sink", "open_sink"]

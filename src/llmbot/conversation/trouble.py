@@ -1,0 +1,179 @@
+"""What becomes of a message whose answer failed: a wait, an honest notice, or a dead letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmbot.conversation.acknowledgement import Acknowledgement
+from llmbot.conversation.admission import Admission, TooFastError
+from llmbot.conversation.delivery import Reply
+from llmbot.conversation.jobs import ENDED, Job, JobState
+from llmbot.conversation.notices import notice, span
+from llmbot.conversation.queue import JobQueue
+from llmbot.kernel.clock import Clock, Random
+from llmbot.kernel.errors import (
+    Blame,
+    DefectError,
+    DiscordForbiddenError,
+    DiscordNotFoundError,
+    LlmbotError,
+    ModelRateLimitedError,
+    RefusedError,
+    TransientError,
+)
+from llmbot.kernel.events import ChannelSetAside, EventBus, JobFailed
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleSettings:
+    """How long and how often a message is tried."""
+
+    attempts_max: int = 8
+    wait_s: float = 300.0
+    """How long a message waits for the model after its notice; then it gets a last one."""
+    pause_first_s: float = 1.0
+    pause_max_s: float = 30.0
+
+
+class Trouble:
+    """Settles failed attempts. Every accepted message leaves here with a state that keeps it."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        acknowledgement: Acknowledgement,
+        admission: Admission,
+        bus: EventBus,
+        clock: Clock,
+        rng: Random,
+        settings: TroubleSettings,
+    ) -> None:
+        """Put waiting jobs back into `queue`; set refused channels aside in `admission`."""
+        self._queue = queue
+        self._ack = acknowledgement
+        self._admission = admission
+        self._bus = bus
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings
+
+    async def settle(self, job: Job, reply: Reply, error: Exception) -> None:
+        """Decide about a job after its attempt failed with `error`; never raises for its sake."""
+        known = error if isinstance(error, LlmbotError) else _defect(error)
+        step = self._next_step(job, known)
+        self._tell(job, known, step)
+        try:
+            if step == "dead":
+                self._queue.move(job, JobState.DEAD, known.code)
+            elif step == "notice":
+                parts = await reply.finish(self._words(job, known))
+                self._ack.noticed(job, reply, parts, known.code)
+            else:
+                await self._wait(job, reply, known)
+        except (DiscordForbiddenError, DiscordNotFoundError) as refusal:
+            # There is nowhere to say it.
+            self._set_aside(job, refusal)
+            self._queue.move(job, JobState.DEAD, refusal.code)
+        except RefusedError as refusal:
+            self._queue.move(job, JobState.DEAD, refusal.code)
+        except TransientError as second:
+            # The notice did not land: it is tried with the job's next attempt.
+            self._put_back(job, second)
+        except Exception as second:  # noqa: BLE001 - a bug in the words must not lose the message
+            self._put_back(job, _defect(second))
+
+    def hand_back(self, job: Job) -> None:
+        """The attempt is over; a job that nobody settled (it was cancelled) waits again."""
+        if job.state not in ENDED and job.state is not JobState.WAITING:
+            job.attempts = max(0, job.attempts - 1)
+            job.in_flight_before = True
+            self._queue.move(job, JobState.WAITING, "handed back")
+        self._queue.release(job)
+
+    # ── deciding ────────────────────────────────────────────────────────────────────────────────
+
+    def _next_step(self, job: Job, error: LlmbotError) -> str:
+        if job.attempts > 2 * self._settings.attempts_max:
+            # Not even the notice could be given.
+            return "dead"
+        if isinstance(error, DiscordForbiddenError | DiscordNotFoundError):
+            self._set_aside(job, error)
+            return "dead"
+        if isinstance(error, RefusedError):
+            return "dead" if error.blame is Blame.DISCORD else "notice"
+        if isinstance(error, TransientError):
+            if error.blame in (Blame.DISCORD, Blame.HOST):
+                # Nobody can be told while Discord or the disk is away; it comes back.
+                return "wait"
+            age_s = self._clock.wall() - job.created_s
+            return "notice" if age_s >= self._settings.wait_s else "wait"
+        return "notice" if job.attempts >= self._settings.attempts_max else "wait"
+
+    def _words(self, job: Job, error: LlmbotError) -> str:
+        locale, variant = job.inbound.locale, job.message_id >> 22
+        if isinstance(error, TooFastError):
+            return notice("slow_down", locale, wait=span(error.wait_s, locale))
+        if isinstance(error, ModelRateLimitedError) and error.per_day and error.retry_after_s:
+            return notice("quota", locale, wait=span(error.retry_after_s, locale))
+        if isinstance(error, RefusedError):
+            return notice(error.notice, locale, variant=variant)
+        key = "failed" if isinstance(error, DefectError) else "unavailable"
+        return notice(key, locale, variant=variant)
+
+    # ── waiting ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _wait(self, job: Job, reply: Reply, error: LlmbotError) -> None:
+        """The job waits; where the model is the trouble its author is told so, once."""
+        if error.blame is Blame.PROVIDER and not job.noticed:
+            text = notice("waiting", job.inbound.locale, variant=job.message_id >> 22)
+            await reply.finish(text)
+            job.noticed = "waiting"
+        self._put_back(job, error)
+
+    def _put_back(self, job: Job, error: LlmbotError) -> None:
+        if isinstance(error, TransientError):
+            # Attempts count what may be the message's own doing; waits are bounded by its age.
+            job.attempts = max(0, job.attempts - 1)
+        job.pauses += 1
+        job.due_s = self._clock.wall() + self._pause_s(job, error)
+        self._queue.move(job, JobState.WAITING, error.code)
+
+    def _pause_s(self, job: Job, error: LlmbotError) -> float:
+        """The wait that was named, else full jitter over a doubling pause; both capped."""
+        named = error.retry_after_s if isinstance(error, TransientError) else None
+        cap = self._settings.pause_max_s
+        if named is not None:
+            return min(named, cap)
+        # Source of full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
+        ceiling = min(cap, self._settings.pause_first_s * 2 ** min(job.pauses, 10))
+        return self._rng.uniform(self._settings.pause_first_s / 2, ceiling)
+
+    # ── telling ─────────────────────────────────────────────────────────────────────────────────
+
+    def _set_aside(self, job: Job, error: LlmbotError) -> None:
+        channel_id = job.inbound.channel_id
+        if isinstance(error, DiscordForbiddenError) and self._admission.set_channel_aside(
+            channel_id, str(error)
+        ):
+            self._bus.publish(ChannelSetAside(channel_id, error.code, str(error)))
+
+    def _tell(self, job: Job, error: LlmbotError, step: str) -> None:
+        self._bus.publish(
+            JobFailed(
+                message_id=job.message_id,
+                code=error.code,
+                blame=error.blame.value,
+                attempt=job.attempts,
+                next_step=step,
+                detail=str(error),
+            )
+        )
+
+
+def _defect(error: Exception) -> DefectError:
+    # The message of a foreign exception may quote a user's text; its place says enough.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
+    return DefectError(f"{type(error).__name__}{place}")
