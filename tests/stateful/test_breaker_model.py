@@ -188,6 +188,55 @@ class BreakerModel(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    @rule(data=st.data(), offset=st.sampled_from([-0.5, 0.0]))
+    def pass_time_to_a_border(self, data: st.DataObject, offset: float) -> None:
+        model, now = self.model, self.now
+        borders = [at + SETTINGS.window_s for at, _ in model.reports]
+        borders += [model.next_probe, model.probe_since + SETTINGS.probe_lease_s]
+        borders += [model.closed_at + SETTINGS.window_s]
+        ahead = sorted({b + offset for b in borders if now < b + offset < float("inf")})
+        if ahead:
+            self.clock.advance(data.draw(st.sampled_from(ahead)) - now)
+
+    @precondition(lambda self: self.model.state is not BreakerState.CLOSED)
+    @rule(data=st.data())
+    def probe(self, data: st.DataObject) -> None:
+        if 0 < self.model.next_probe - self.now < float("inf"):
+            self.clock.advance(self.model.next_probe - self.now)
+        made = self.made
+        self.enter()
+        end = data.draw(st.sampled_from(["good", "failed", "none"]))
+        if self.made > made and end != "none":
+            permit, _ = self.permits.pop(self.made)
+            if end == "good":
+                permit.succeeded(1.0)
+                self.model.run = 0
+                self.model.close(self.now)
+            else:
+                permit.failed(ModelUnavailableError())
+                self.model.run += 1
+                self.model.open(self.now, None)
+
+    @precondition(lambda self: self.model.probe is not None)
+    @rule(early=st.sampled_from([0.0, 0.5]))
+    def lose_the_probe(self, early: float) -> None:
+        over = self.model.probe_since + SETTINGS.probe_lease_s - early
+        self.clock.advance(max(0.0, over - self.now))
+        self.enter()
+
+    @precondition(lambda self: self.model.state is BreakerState.CLOSED)
+    @rule()
+    def outage(self) -> None:
+        while self.model.state is BreakerState.CLOSED:
+            self.breaker.enter().failed(ModelUnavailableError())
+            self.model.run += 1
+            self.model.reports.append((self.now, "failed"))
+            if (
+                self.model.run >= SETTINGS.consecutive_failures
+                or self.model.share("failed", self.now) >= SETTINGS.failure_share_max
+            ):
+                self.model.open(self.now, None)
+
     @rule(seconds=st.sampled_from([-100_000.0, 100_000.0]))
     def jump_the_wall_clock(self, seconds: float) -> None:
         self.clock.now_wall += seconds
@@ -228,5 +277,5 @@ class BreakerModel(RuleBasedStateMachine):
             assert self.model.state is not BreakerState.CLOSED
 
 
-BreakerModel.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+BreakerModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 TestBreakerModel = BreakerModel.TestCase
