@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from enum import IntFlag
+from enum import IntEnum
 from typing import Any
 
 import orjson
@@ -27,7 +27,7 @@ from llmbot.simulators.discord.world import World
 from llmbot.simulators.faults import FaultBoard
 
 
-class Intent(IntFlag):
+class Intent(IntEnum):
     """The gateway intents that decide about an event here, by Discord's names."""
 
     GUILDS = 1 << 0

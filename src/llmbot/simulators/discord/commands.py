@@ -242,6 +242,20 @@ class CommandRegistry:
                 del place[command.id]
         return [self._put(guild_id, definition)[0] for definition in definitions]
 
+    def change(self, former: Command, definition: Json) -> Command:
+        """Give a command another definition, perhaps another name, and keep its id.
+
+        Raises:
+            ApiError: a refused shape, or the name of another command (both 50035).
+        """
+        require(check_command, definition)
+        changed = Command(former.id, former.guild_id, definition, self._new_id())
+        if any(c.key == changed.key for c in self.listed(former.guild_id) if c is not former):
+            words = "Application command names must be unique"
+            raise invalid_form({"name": leaf("APPLICATION_COMMANDS_DUPLICATE_NAME", words)})
+        self._commands[former.guild_id][former.id] = changed
+        return changed
+
     def remove(self, command: Command) -> None:
         """Delete a command."""
         self._commands.get(command.guild_id, {}).pop(command.id, None)

@@ -35,6 +35,7 @@ class ControlApi:
         self._routes: tuple[tuple[str, str, Handler], ...] = (
             ("GET", "world", control_world.world),
             ("POST", "guilds", control_world.add_guild),
+            ("DELETE", "guilds/{id}", control_world.remove_guild),
             ("POST", "channels", control_world.add_channel),
             ("DELETE", "channels/{id}", control_world.delete_channel),
             ("POST", "threads", control_world.add_thread),
@@ -93,7 +94,8 @@ class ControlApi:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
-        reader = feed.subscribe()
+        transport = request.transport
+        reader = feed.subscribe(lambda: None if transport is None else transport.abort())
         # Taken in the same step as the subscription: nothing is missed, nothing comes twice.
         begin = feed.last_id
         missed = [] if after is None else feed.since(int(after))
@@ -103,7 +105,7 @@ class ControlApi:
             await response.write(head.encode() if not missed else b"retry: 1000\n\n")
             for event_id, body in missed:
                 await response.write(_frame(event_id, body))
-            await self._stream(request, response, reader)
+            await self._stream(response, reader)
         except ConnectionError:
             pass  # the reader went away; that is its way to stop
         finally:
@@ -111,9 +113,7 @@ class ControlApi:
         return response
 
     @staticmethod
-    async def _stream(
-        request: web.Request, response: web.StreamResponse, reader: Subscriber
-    ) -> None:
+    async def _stream(response: web.StreamResponse, reader: Subscriber) -> None:
         while True:
             try:
                 async with asyncio.timeout(_KEEP_ALIVE_S):
@@ -124,8 +124,6 @@ class ControlApi:
             if event is None:
                 break
             await response.write(_frame(*event))
-        if reader.dropped and request.transport is not None:
-            request.transport.abort()
 
 
 def _frame(event_id: int, body: bytes) -> bytes:

@@ -10,6 +10,7 @@ from llmbot.simulators.discord import mentions
 from llmbot.simulators.discord.control_parts import Ask, ControlError, Json
 from llmbot.simulators.discord.model import Channel, Message
 from llmbot.simulators.discord.reading import Upload
+from llmbot.simulators.discord.snowflake import milliseconds_of
 from llmbot.simulators.discord.views import message_view
 from llmbot.simulators.discord.writing import Draft, rewrite, write
 
@@ -41,7 +42,7 @@ def say(ask: Ask) -> Json:
         pinged = original.author if ask.flag("ping", default=True) else None
         draft = replace(draft, reference=(channel.id, original.id), replied_to=pinged)
     if channel.is_thread and user.id not in channel.thread_members:
-        channel.thread_members[user.id] = int(core.world.new_id() >> 22)
+        channel.thread_members[user.id] = milliseconds_of(core.world.new_id())
     message = write(core, channel, user, draft)
     core.announcer.message_created(channel, message)
     return message_view(core.world, message)

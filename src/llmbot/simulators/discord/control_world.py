@@ -49,6 +49,17 @@ def add_guild(ask: Ask) -> Json:
     return guild_view(held, guild)
 
 
+def remove_guild(ask: Ask) -> Json:
+    """Let the bot be thrown out of a server, which goes with it."""
+    wanted = ask.path["id"]
+    guild = ask.core.world.guilds.get(int(wanted)) if wanted.isdecimal() else None
+    if guild is None:
+        raise ControlError("no such server", 404)
+    ask.core.world.remove_guild(guild)
+    ask.core.announcer.guild_deleted(guild)
+    return {"deleted": str(guild.id)}
+
+
 def add_channel(ask: Ask) -> Json:
     """Create a text channel."""
     guild = ask.guild()

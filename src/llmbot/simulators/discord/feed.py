@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -14,18 +15,19 @@ Event = tuple[int, bytes]
 
 
 class Subscriber:
-    """One reader: a bounded queue, and whether it was dropped for being slow."""
+    """One reader and its bounded queue."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, drop: Callable[[], None]) -> None:
+        """Begin with an empty queue; `drop` cuts the reader off when it is too slow."""
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue(limit + 1)
         self._limit = limit
-        self.dropped = False
+        self._drop = drop
 
     def offer(self, event: Event) -> bool:
         """Queue an event; False if the reader is too far behind."""
         if self._queue.qsize() >= self._limit:
-            self.dropped = True
             self.end()
+            self._drop()
             return False
         self._queue.put_nowait(event)
         return True
@@ -68,9 +70,9 @@ class Feed:
             return []
         return list(self._events)[-due:]
 
-    def subscribe(self) -> Subscriber:
+    def subscribe(self, drop: Callable[[], None]) -> Subscriber:
         """Add a reader; it must be given to `unsubscribe` at last."""
-        reader = Subscriber(self._queue_max)
+        reader = Subscriber(self._queue_max, drop)
         if self._closed:
             reader.end()
         else:

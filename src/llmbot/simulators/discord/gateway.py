@@ -19,6 +19,7 @@ from llmbot.simulators.discord.announce import Intent
 from llmbot.simulators.discord.compression import packer_for
 from llmbot.simulators.discord.connection import Connection
 from llmbot.simulators.discord.core import Core
+from llmbot.simulators.discord.member_chunks import asks_for_everyone, chunks
 from llmbot.simulators.discord.sessions import Session
 
 Json = dict[str, Any]
@@ -42,8 +43,6 @@ _SENDS_PER_MINUTE = 120
 _MINUTE_S = 60.0
 _HEARTBEAT_SLACK = 1.5  # of the interval, before a silent client is closed
 _INTENTS_KNOWN = (1 << 26) - 1
-_CHUNK = 1000
-_USER_IDS_MAX = 100
 
 
 class Gateway:
@@ -346,33 +345,11 @@ class Gateway:
         guild = self._core.world.guilds.get(int(data["guild_id"]))
         if session is None or guild is None:
             return
-        wanted = data.get("user_ids")
-        missing: list[str] = []
-        if wanted is not None:
-            ids = [int(i) for i in (wanted if isinstance(wanted, list) else [wanted])]
-            found = [guild.members[i] for i in ids[:_USER_IDS_MAX] if i in guild.members]
-            missing = [str(i) for i in ids if i not in guild.members]
-        else:
-            query, limit = str(data["query"]).lower(), int(data["limit"])
-            if not query and not limit and not session.intents & Intent.GUILD_MEMBERS:
-                connection.close(DISALLOWED_INTENTS, "Disallowed intent(s).")
-                return
-            found = [m for m in guild.members.values() if m.user.name.startswith(query)]
-            found = found[:limit] if limit else found
-        pieces = [found[i : i + _CHUNK] for i in range(0, len(found), _CHUNK)] or [[]]
-        for index, piece in enumerate(pieces):
-            body: Json = {
-                "guild_id": str(guild.id),
-                "members": [payloads.member_object(each) for each in piece],
-                "chunk_index": index,
-                "chunk_count": len(pieces),
-                "not_found": missing,
-            }
-            if data.get("presences"):
-                body["presences"] = []
-            if data.get("nonce") is not None:
-                body["nonce"] = str(data["nonce"])
-            session.dispatch("GUILD_MEMBERS_CHUNK", orjson.dumps(body))
+        if asks_for_everyone(data) and not session.intents & Intent.GUILD_MEMBERS:
+            connection.close(DISALLOWED_INTENTS, "Disallowed intent(s).")
+            return
+        for chunk in chunks(guild, data):
+            session.dispatch("GUILD_MEMBERS_CHUNK", orjson.dumps(chunk))
 
 
 def gateway_url(base: str) -> str:

@@ -70,8 +70,8 @@ class Interactions:
         """Find an interaction that is not forgotten yet."""
         return self._by_id.get(interaction_id)
 
-    def acknowledge(self, interaction_id: int, token: str, callback: int) -> Interaction:
-        """Take the first answer to an interaction.
+    def unanswered(self, interaction_id: int, token: str) -> Interaction:
+        """Return an interaction that may still get its first answer.
 
         Raises:
             ApiError: 10062 for one that is unknown or late, 40060 for one answered before.
@@ -81,12 +81,15 @@ class Interactions:
             raise unknown("Interaction")
         if found.callback is not None:
             raise ApiError(400, 40060, "Interaction has already been acknowledged.")
-        age = self._now() - found.created_at
-        if age > self._settings.interaction_response_s:
+        if self._age(found) > self._settings.interaction_response_s:
             raise unknown("Interaction")
-        found.callback = callback
-        found.answered_after_s = age
         return found
+
+    def answered(self, interaction: Interaction, callback: int, data: dict[str, Any]) -> None:
+        """Note the first answer."""
+        interaction.callback = callback
+        interaction.callback_data = data
+        interaction.answered_after_s = self._age(interaction)
 
     def with_token(self, token: str) -> Interaction:
         """Return the interaction that a webhook token belongs to.
@@ -97,7 +100,7 @@ class Interactions:
         found = self._by_token.get(token)
         if found is None:
             raise unknown("Webhook")
-        if self._now() - found.created_at > self._settings.interaction_token_s:
+        if self._age(found) > self._settings.interaction_token_s:
             raise ApiError(401, 50027, "Invalid Webhook Token")
         if found.callback is None:
             raise unknown("Webhook")
@@ -115,6 +118,9 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def _age(self, interaction: Interaction) -> float:
+        return self._now() - interaction.created_at
 
     def _forget(self, interaction: Interaction) -> None:
         del self._by_id[interaction.id]

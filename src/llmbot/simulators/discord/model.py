@@ -90,6 +90,15 @@ class Mentions:
         """How many mentions were expanded."""
         return len(self.users) + len(self.roles) + int(self.everyone)
 
+    def joined(self, other: Mentions) -> Mentions:
+        """Return what either of the two expands."""
+        return Mentions(
+            tuple({user.id: user for user in self.users + other.users}.values()),
+            tuple(dict.fromkeys(self.roles + other.roles)),
+            self.everyone or other.everyone,
+            self.replied_user or other.replied_user,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -116,7 +125,8 @@ class Message:
     attachments: list[Attachment] = field(default_factory=list)
     embeds: list[dict[str, Any]] = field(default_factory=list)
     components: list[dict[str, Any]] = field(default_factory=list)
-    mentions: Mentions = field(default_factory=Mentions)
+    mentions: Mentions = field(default_factory=Mentions)  # of what it says now
+    expanded: Mentions = field(default_factory=Mentions)  # of all it ever said
     reactions: dict[str, list[int]] = field(default_factory=dict)
     flags: int = 0
     tts: bool = False

@@ -303,8 +303,6 @@ def message_object(message: Message, links: list[str], bot: User) -> Json:
         "mention_everyone": message.mentions.everyone,
         "tts": message.tts,
     }
-    if message.nonce is not None:
-        body["nonce"] = message.nonce
     if message.reactions:
         body["reactions"] = reactions(message, bot)
     if message.interaction is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import IntEnum
 
 from llmbot.simulators.discord.model import Channel, Guild
 
 
-class Permission(IntFlag):
+class Permission(IntEnum):
     """The bits that the simulator enforces, by Discord's names."""
 
     ADMINISTRATOR = 1 << 3

@@ -49,6 +49,8 @@ class Renderer:
     def event(self, channel: Channel, message: Message, base: str, *, content: bool) -> Json:
         """A message as gateway events carry it: with server and member."""
         body = self.message(message, base, content=content)
+        if message.nonce is not None and message.edited_ms is None:
+            body["nonce"] = message.nonce  # only in the event of its creation, never in history
         body["channel_type"] = channel.type
         guild = self._world.guild_of(channel)
         if guild is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmbot.simulators.discord.commands import Command, check_command
+from llmbot.simulators.discord.commands import Command
 from llmbot.simulators.discord.errors import ApiError, missing_access, unknown
 from llmbot.simulators.discord.rest import Answer, Call, Route
-from llmbot.simulators.discord.validation import require
 
 Json = dict[str, Any]
 
@@ -64,12 +63,7 @@ def _read(call: Call) -> Json:
 def _edit(call: Call) -> Json:
     former = _found(call)
     body = call.body if isinstance(call.body, dict) else {}
-    definition = former.definition | body
-    require(check_command, definition)
-    if definition["name"] != former.definition["name"]:
-        call.core.commands.remove(former)
-    command, _ = call.core.commands.put(former.guild_id, definition)
-    return _show(call, command)
+    return _show(call, call.core.commands.change(former, former.definition | body))
 
 
 def _delete(call: Call) -> None:

@@ -114,9 +114,7 @@ def _roles(call: Call) -> list[Json]:
 
 def _member(call: Call) -> Json:
     guild = guild_of(call)
-    name = call.params["user_id"]
-    user_id = call.core.world.bot.id if name == "@me" else call.id("user_id")
-    member = guild.members.get(user_id)
+    member = guild.members.get(call.id("user_id"))
     if member is None:
         raise unknown("Member")
     return payloads.member_object(member)

@@ -6,7 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from llmbot.simulators.discord import payloads, shapes
-from llmbot.simulators.discord.errors import ApiError, empty_message, unknown
+from llmbot.simulators.discord.errors import (
+    ApiError,
+    empty_message,
+    invalid_form,
+    leaf,
+    unknown,
+)
 from llmbot.simulators.discord.interactions import (
     AUTOCOMPLETE,
     COMMAND,
@@ -53,12 +59,9 @@ def _callback(call: Call) -> Answer | None:
     require(shapes.CALLBACK, call.body)
     kind = int(call.body["type"])
     data = call.body.get("data") or {}
-    _check_callback(kind, data)
-    interaction = _acknowledged(call, kind, data)
-    if interaction.type == COMMAND and kind not in _FITTING[COMMAND]:
-        interaction.callback = None
-        raise ApiError(400, 50035, "Invalid Form Body")
-    interaction.callback_data = data
+    interaction = _unanswered(call)
+    _check_callback(call, interaction, kind, data)
+    core.interactions.answered(interaction, kind, data)
     if kind in (ANSWER, DEFER):
         _first_message(call, interaction, data, deferred=kind == DEFER)
     elif kind == UPDATE and interaction.source is not None:
@@ -80,23 +83,11 @@ def _callback(call: Call) -> Answer | None:
     return None
 
 
-def _check_callback(kind: int, data: Json) -> None:
-    if kind in (ANSWER, UPDATE):
-        require(shapes.WEBHOOK_MESSAGE, data)
-    elif kind == CHOICES:
-        require(shapes.CALLBACK_CHOICES, data)
-    elif kind == SHOW_MODAL:
-        require(shapes.CALLBACK_MODAL, data)
-
-
-def _acknowledged(call: Call, kind: int, data: Json) -> Interaction:
-    """Take the first answer; an empty one is refused before it counts."""
+def _unanswered(call: Call) -> Interaction:
     core = call.core
-    if kind == ANSWER and draft_of(data, call.uploads).empty:
-        raise empty_message()
     try:
-        return core.interactions.acknowledge(
-            call.id("interaction_id"), call.params["interaction_token"], kind
+        return core.interactions.unanswered(
+            call.id("interaction_id"), call.params["interaction_token"]
         )
     except ApiError as refusal:
         late = refusal.code == _UNKNOWN_INTERACTION
@@ -105,6 +96,22 @@ def _acknowledged(call: Call, kind: int, data: Json) -> Interaction:
 
 
 _UNKNOWN_INTERACTION = 10062
+
+
+def _check_callback(call: Call, interaction: Interaction, kind: int, data: Json) -> None:
+    """Refuse an answer of the wrong kind or shape; a refused one may be tried again."""
+    fitting = _FITTING[interaction.type]
+    if kind not in fitting:
+        words = f"Value must be one of {fitting}."
+        raise invalid_form({"type": leaf("BASE_TYPE_CHOICES", words)})
+    if kind in (ANSWER, UPDATE):
+        require(shapes.WEBHOOK_MESSAGE, data)
+    elif kind == CHOICES:
+        require(shapes.CALLBACK_CHOICES, data)
+    elif kind == SHOW_MODAL:
+        require(shapes.CALLBACK_MODAL, data)
+    if kind == ANSWER and draft_of(data, call.uploads).empty:
+        raise empty_message()
 
 
 def _first_message(call: Call, interaction: Interaction, data: Json, *, deferred: bool) -> None:

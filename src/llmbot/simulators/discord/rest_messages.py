@@ -51,7 +51,7 @@ def _create(call: Call) -> Json:
         draft = replace(draft, flags=draft.flags & ~FLAG_EPHEMERAL)  # for interactions only
     existing = _same_nonce(core, draft, enforce=bool(body.get("enforce_nonce")))
     if existing is not None:
-        return shown(call, existing)
+        return _with_nonce(shown(call, existing), draft)
     if body.get("message_reference"):
         draft = _with_reference(core, channel, draft, body["message_reference"])
     if channel.is_thread and channel.locked:
@@ -60,7 +60,12 @@ def _create(call: Call) -> Json:
     if draft.nonce is not None:
         core.nonces.remember(core.world.bot.id, draft.nonce, channel.id, message.id)
     core.announcer.message_created(channel, message)
-    return shown(call, message)
+    return _with_nonce(shown(call, message), draft)
+
+
+def _with_nonce(body: Json, draft: Draft) -> Json:
+    """Name the nonce in the answer to the creation; Discord does not keep it in history."""
+    return body if draft.nonce is None else body | {"nonce": draft.nonce}
 
 
 def _same_nonce(core: Core, draft: Draft, *, enforce: bool) -> Message | None:

@@ -89,10 +89,10 @@ def message_view(world: World, message: Message, *, versions: bool = True) -> Js
         "edits": message.edits,
         "mentions": [user_view(user) for user in message.mentions.users],
         "expanded": {
-            "users": [str(user.id) for user in message.mentions.users],
-            "roles": [str(role) for role in message.mentions.roles],
-            "everyone": message.mentions.everyone,
-            "replied_user": message.mentions.replied_user,
+            "users": [str(user.id) for user in message.expanded.users],
+            "roles": [str(role) for role in message.expanded.roles],
+            "everyone": message.expanded.everyone,
+            "replied_user": message.expanded.replied_user,
         },
         "attachments": [
             {

@@ -110,6 +110,14 @@ class World:
         found = self.guilds.get(int(name)) if name.isdecimal() else None
         return found or next((g for g in self.guilds.values() if g.name == name), None)
 
+    def remove_guild(self, guild: Guild) -> None:
+        """Forget a server with all that is in it."""
+        del self.guilds[guild.id]
+        for channel in guild.channels.values():
+            self.channels.pop(channel.id, None)
+            key = (guild.id, channel.parent_id, channel.name)
+            self._channels_by_name.pop(key, None)
+
     def add_member(self, guild: Guild, user: User) -> Member:
         """Let a user join; nothing changes for one who is there already."""
         member = guild.members.get(user.id)
@@ -245,7 +253,7 @@ class World:
         message_id = self.new_id()
         created_ms = milliseconds_of(message_id)
         message = Message(message_id, channel.id, author, content, created_ms)
-        message.mentions = mentions or Mentions()
+        message.mentions = message.expanded = mentions or Mentions()
         message.attachments = attachments or []
         message.reference = reference
         message.nonce = nonce
@@ -262,9 +270,12 @@ class World:
             self._forget(self._messages_in_order.popleft())
         return message
 
-    def edit_message(self, message: Message, content: str) -> None:
+    def edit_message(self, message: Message, content: str, mentions: Mentions) -> None:
         """Change what a message says; the former words stay in its history."""
         message.content = content
+        if mentions is not message.mentions:
+            message.mentions = mentions
+            message.expanded = message.expanded.joined(mentions)
         message.edits += 1
         message.edited_ms = milliseconds_of(self.new_id())
         self._remember_version(message, message.edited_ms)

@@ -117,15 +117,25 @@ def rewrite(core: Core, channel: Channel, message: Message, body: Json, draft: D
     if not (content or embeds or components or kept or draft.uploads):
         raise empty_message()
     _check_extras(core, channel, message.author, draft)
+    mentioned = message.mentions
     if content != message.content or "allowed_mentions" in body:
-        changed = Draft(content=content, rules=draft.rules)
-        message.mentions = _mentions(core, channel, message.author, changed)
+        replied_to = _still_replied_to(core, channel, message)
+        changed = Draft(content=content, rules=draft.rules, replied_to=replied_to)
+        mentioned = _mentions(core, channel, message.author, changed)
     message.embeds = embeds
     message.components = components
     message.attachments = kept + [keep_file(core, upload) for upload in draft.uploads]
     if body.get("flags") is not None:
         message.flags = message.flags & ~_FLAGS_EDITABLE | draft.flags & _FLAGS_EDITABLE
-    core.world.edit_message(message, content)
+    core.world.edit_message(message, content, mentioned)
+
+
+def _still_replied_to(core: Core, channel: Channel, message: Message) -> User | None:
+    """Return whom a reply that is edited goes on mentioning, if it did so before."""
+    if message.reference is None or not message.mentions.replied_user:
+        return None
+    original = core.world.message(channel, message.reference[1])
+    return None if original is None else original.author
 
 
 _FLAGS_EDITABLE = 1 << 2 | 1 << 15
