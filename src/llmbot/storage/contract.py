@@ -134,7 +134,8 @@ class Migration:
     """One step of the schema, applied in a transaction of its own, once.
 
     Write SQLite's types: for PostgreSQL, `INTEGER`, `REAL` and `BLOB` become `BIGINT`,
-    `DOUBLE PRECISION` and `BYTEA`, and the table options `STRICT` and `WITHOUT ROWID` are dropped.
+    `DOUBLE PRECISION` and `BYTEA`, `INTEGER PRIMARY KEY` numbers its rows there too, and the table
+    options `STRICT` and `WITHOUT ROWID` are dropped.
     """
 
     version: int

@@ -68,7 +68,7 @@ def open_database(
         SettingsError: no such kind of database.
     """
     return ThreadedDatabase(
-        _engine(url, clock),
+        _engine(url, clock, owner),
         migrations=migrations,
         clock=clock,
         owner=owner,
@@ -78,12 +78,21 @@ def open_database(
     )
 
 
-def _engine(url: str, clock: Clock) -> Engine:
+def _engine(url: str, clock: Clock, owner: str) -> Engine:
     scheme, mark, rest = url.partition("://")
-    if not mark:
+    if not mark and url:
         return SqliteEngine(Path(url), clock)
     if scheme == "sqlite" and rest.startswith("/") and rest != "/":
         return SqliteEngine(Path(rest[1:]), clock)
+    if scheme in {"postgresql", "postgres"}:
+        try:
+            from llmbot.storage.postgres import PostgresEngine  # noqa: PLC0415 - an optional extra
+        except ImportError:
+            raise SettingsError(
+                "DATABASE_URL names PostgreSQL, whose client is not installed: "
+                "pip install 'llmbot[postgres]'."
+            ) from None
+        return PostgresEngine(url, owner)
     # The address itself may hold a password, so it is not repeated.
     raise SettingsError(
         "DATABASE_URL must be sqlite:///path, a plain path or postgresql://user:password@host/name."

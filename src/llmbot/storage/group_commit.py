@@ -32,6 +32,11 @@ class Connection(Session, Protocol):
         """Whether the transaction and the connection are still what they seem."""
         ...
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone for good."""
+        ...
+
     def begin(self) -> None:
         """Start a transaction."""
         ...
@@ -94,6 +99,26 @@ class Link:
         self._wait_s = 0.0
         return self._connection
 
+    def begin(self) -> Connection:
+        """The connection, in a fresh transaction.
+
+        A connection may have been lost while nothing used it (the server was restarted); since
+        nothing has run yet, another is tried at once.
+
+        Raises:
+            StoreUnavailableError: no transaction could be started.
+        """
+        connection = self.get()
+        try:
+            connection.begin()
+        except StoreUnavailableError:
+            if not connection.lost:
+                raise
+            self.drop()
+            connection = self.get()
+            connection.begin()
+        return connection
+
     def drop(self) -> None:
         """Close the connection; the next `get` opens another."""
         if self._connection is not None:
@@ -118,8 +143,7 @@ class GroupCommit:
         """Run the units and commit; notes value or error in each."""
         started = self._clock.monotonic()
         try:
-            connection = self._link.get()
-            connection.begin()
+            connection = self._link.begin()
             if len(batch) == 1:
                 done = self._run_alone(connection, batch[0])
             else:

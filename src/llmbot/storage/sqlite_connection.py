@@ -59,9 +59,11 @@ def primary_code(error: BaseException) -> int | None:
     return None if code is None else code & 0xFF
 
 
-def classify(error: BaseException) -> LlmbotError:
+def classify(error: BaseException, *, read_only: bool = False) -> LlmbotError:
     """The error in our tree; names codes and the schema, never data."""
     code = primary_code(error)
+    if read_only and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:
+        return DefectError("A read tried to write.")
     if code in REFUSALS:
         name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
         return StoreUnavailableError(f"SQLite refused: {REFUSALS[code]} ({name}).")
@@ -117,6 +119,7 @@ class SqliteConnection:
         self._path = path
         self._clock = clock
         self._deadline = 0.0
+        self._read_only = read_only
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         try:
             self._raw = sqlite3.connect(
@@ -146,21 +149,28 @@ class SqliteConnection:
         """Whether SQLite kept the transaction after an error."""
         return self._raw.in_transaction
 
+    @property
+    def lost(self) -> bool:
+        """A file is not lost between two transactions; see `commit` for one that is replaced."""
+        return False
+
     def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """See `Session.execute`."""
         try:
             return self._run(sql, params).fetchall()
         except (sqlite3.Error, ValueError, OverflowError) as error:
-            self.statement_error = classify(error)
-            raise self.statement_error from (error if isinstance(error, sqlite3.Error) else None)
+            raise self._failed(error) from (error if isinstance(error, sqlite3.Error) else None)
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """See `Session.execute_many`."""
         try:
             self._raw.executemany(sql, rows)
         except (sqlite3.Error, ValueError, OverflowError) as error:
-            self.statement_error = classify(error)
-            raise self.statement_error from (error if isinstance(error, sqlite3.Error) else None)
+            raise self._failed(error) from (error if isinstance(error, sqlite3.Error) else None)
+
+    def _failed(self, error: Exception) -> LlmbotError:
+        self.statement_error = classify(error, read_only=self._read_only)
+        return self.statement_error
 
     def begin(self) -> None:
         """Start a transaction: a write one takes the write lock at once."""

@@ -142,8 +142,7 @@ class ReaderDuty:
         """Run each unit in a transaction of its own."""
         for unit in batch:
             try:
-                connection = self._link.get()
-                connection.begin()
+                connection = self._link.begin()
                 run_unit(connection, unit)
                 connection.rollback()
             except LlmbotError as error:
