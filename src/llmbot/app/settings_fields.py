@@ -174,7 +174,11 @@ def _host(value: str) -> str:
 
 
 def _directory(value: Path) -> Path:
-    if value.exists() and not value.is_dir():
+    try:
+        is_other = value.exists() and not value.is_dir()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"is no path: {getattr(error, 'strerror', None) or error}") from None
+    if is_other:
         raise ValueError("must be a directory, and a file is there")
     return value
 
@@ -198,8 +202,9 @@ def _personas(value: object) -> object:
     if not text.startswith("{"):
         try:
             text = Path(text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"must be JSON or a readable file: {error}") from None
+        except (OSError, ValueError) as error:
+            words = getattr(error, "strerror", None) or "no UTF-8"
+            raise ValueError(f"must be JSON or a readable file: {words}") from None
     try:
         table = json.loads(text)
     except json.JSONDecodeError as error:
