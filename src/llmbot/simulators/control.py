@@ -55,6 +55,10 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except BadBodyError as error:
         return error.response()
+    except web.HTTPException as error:
+        if error.content_type == "application/json":
+            raise
+        return error_response(error.status, f"{request.method} {request.path}: {error.reason}")
 
 
 def _refusal(request: web.Request) -> str:
@@ -144,7 +148,8 @@ class ControlApi:
             times=None if times is None else int(times),
             params=params,
         )
-        return web.json_response({"name": name, **self._board.snapshot()[name]})
+        # A fault of milliseconds may be over by now.
+        return web.json_response({"name": name, **self._board.snapshot().get(name, {})})
 
     async def _switch_off(self, request: web.Request) -> web.Response:
         name = _known(request)
@@ -198,7 +203,9 @@ def _known(request: web.Request) -> str:
 
 
 def _params(fields: Fields) -> dict[str, float | str]:
-    params = fields.take("params") or {}
+    params = fields.take("params")
+    if params is None:
+        return {}
     if not isinstance(params, dict) or len(params) > _PARAMS_MAX:
         raise BadBodyError("params", f"must be an object of at most {_PARAMS_MAX} members")
     for key, value in params.items():

@@ -22,11 +22,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
 from llmbot.simulators.control import ControlApi, guard
+from llmbot.simulators.discord.server import DiscordSettings, SimulatedDiscord
 from llmbot.simulators.faults import FaultBoard
 from llmbot.simulators.gemini.service import SimulatedGemini
 from llmbot.simulators.gemini.settings import DEFAULT_MODELS, GeminiSettings, Quota
@@ -43,16 +44,6 @@ _PARENT_POLL_S = 0.5
 _BACKLOG = 1024
 
 
-class DiscordSimulator(Protocol):
-    """What this server needs of the simulated Discord."""
-
-    def attach(self, app: web.Application, prefix: str = "") -> None:
-        """Add its routes."""
-
-    async def close(self) -> None:
-        """Let go of every connection."""
-
-
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
     """Settings of the whole server.
@@ -65,13 +56,13 @@ class SimulatorSettings:
     port: int = 0
     seed: int = 0
     first_word_s: float = 0.4
-    chunk_s: float = 0.06
+    chunk_s: float = 0.1
     models: tuple[str, ...] = DEFAULT_MODELS
     openai_models: tuple[str, ...] = DEFAULT_OPENAI_MODELS
     quotas: Mapping[str, Quota] = field(default_factory=dict)
     api_keys: frozenset[str] = frozenset()
     log_limit: int = 256
-    discord: Any = None
+    discord: DiscordSettings | None = None
 
     def openai(self) -> OpenAISettings:
         """The part that concerns the OpenAI-compatible provider."""
@@ -110,7 +101,9 @@ class Simulators:
         self.openai = SimulatedOpenAI(
             self.board, settings.openai(), random.Random(settings.seed + 3)
         )
-        self.discord = _discord(self.board, settings)
+        self.discord = SimulatedDiscord(
+            self.board, settings.discord or DiscordSettings(), random.Random(settings.seed + 2)
+        )
         self.address = ""
         self._runner: web.AppRunner | None = None
 
@@ -124,8 +117,7 @@ class Simulators:
         ControlApi(self.board, self.gemini, self.openai).attach(app)
         self.gemini.attach(app, "/gemini")
         self.openai.attach(app, "/openai/v1")
-        if self.discord is not None:
-            self.discord.attach(app, "")
+        self.discord.attach(app, "")
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_GRACE_S)
         await runner.setup()
         host, port = self._settings.host, self._settings.port
@@ -147,42 +139,27 @@ class Simulators:
             return
         await self.gemini.close()
         await self.openai.close()
-        if self.discord is not None:
-            await self.discord.close()
+        await self.discord.close()
         await runner.cleanup()
-
-
-def _discord(board: FaultBoard, settings: SimulatorSettings) -> DiscordSimulator | None:
-    try:
-        module = importlib.import_module("llmbot.simulators.discord.server")
-        chosen = importlib.import_module("llmbot.simulators.discord.settings")
-    except ModuleNotFoundError:
-        return None
-    own = settings.discord if settings.discord is not None else chosen.DiscordSettings()
-    simulator: DiscordSimulator = module.SimulatedDiscord(
-        board, own, random.Random(settings.seed + 2)
-    )
-    return simulator
 
 
 async def serve(
     settings: SimulatorSettings,
     ready: Callable[[str], None],
     *,
-    exit_with_parent: bool = False,
+    parent_pid: int | None = None,
 ) -> None:
     """Run until SIGINT or SIGTERM, then stop cleanly.
 
     Args:
         settings: of the whole server.
         ready: called with the address once it listens.
-        exit_with_parent: stop as well when the process that started this one is gone.
+        parent_pid: stop as well when this is no longer the process that started this one.
 
     Raises:
         OSError: the port is taken, or may not be used.
     """
     stopping = asyncio.Event()
-    parent = os.getppid()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows has no handlers on the loop
@@ -190,7 +167,7 @@ async def serve(
     simulators = Simulators(settings)
     await simulators.start()
     watch = asyncio.create_task(
-        _watch_parent(parent, stopping) if exit_with_parent else stopping.wait(),
+        stopping.wait() if parent_pid is None else _watch_parent(parent_pid, stopping),
         name="simulators: parent watch",
     )
     try:
@@ -226,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"simulators listening on {address}\n")
         sys.stdout.flush()
 
-    runner = serve(settings, ready, exit_with_parent=options.exit_with_parent)
+    runner = serve(settings, ready, parent_pid=options.exit_with_parent)
     try:
         _run(runner)
     except OSError as error:
@@ -269,7 +246,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="the same seed gives the same answers")
     add("--instant", action="store_true", help="models answer without any pause")
     add("--ready-file", type=Path, help="write the address there once it listens")
-    add("--exit-with-parent", action="store_true", help="stop when the starting process is gone")
+    add(
+        "--exit-with-parent",
+        type=int,
+        nargs="?",
+        const=os.getppid(),
+        metavar="PID",
+        help="stop when the process that started this one is gone; its PID, given, leaves no gap",
+    )
     return parser
 
 

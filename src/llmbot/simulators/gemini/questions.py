@@ -1,5 +1,8 @@
 """What a prompt asks: its key words, and the directives by which a test steers the answer.
 
+A client may wrap what people say in tags, `<said by="Ann">…</said>`; then the question is what
+stands in the last pair of the tag that the turn begins with.
+
 A directive is `[[name]]` or `[[name:value]]` anywhere in the last user turn:
 
     [[echo]]text        answers exactly `text`, up to `[[/echo]]` or the end of that part
@@ -29,6 +32,7 @@ _FLAGS = frozenset({"thinking", "context", "empty"})
 _DIRECTIVE = re.compile(r"\[\[(/?[a-z]{1,12})(?::([A-Za-z0-9_.]{1,24}))?\]\]")
 _MARKUP = re.compile(r"<(?:@[!&]?|#|t:|a?:\w{1,32}:)[\w:]{1,40}>")
 _WORD = re.compile(r"\w+(?:[-'\u2019.]\w+)*")
+_OPENING_TAG = re.compile(r"\s{0,8}<([A-Za-z_]{1,20})[\s>]")
 _READ_CHARS = 4_000  # of a question, half from each end: what is longer is pasted matter
 _WORD_CHARS = 64
 _KEYWORDS = 24
@@ -81,6 +85,7 @@ def read_question(
     system: str = "",
 ) -> Question:
     """Read key words and directives from the text of the last user turn."""
+    text = unwrapped(text)
     if "[[" not in text:
         return Question(text, keywords(text), attachments, turns, system)
     kind, finish, wait_s = "", "", 0.0
@@ -116,6 +121,20 @@ def read_question(
         wait_s=wait_s,
         finish=finish,
     )
+
+
+def unwrapped(text: str) -> str:
+    """What a person said, without the tags that a client put around it."""
+    opening = _OPENING_TAG.match(text)
+    if opening is None:
+        return text
+    tag = opening.group(1)
+    end = text.rfind(f"</{tag}>")
+    start = text.rfind(f"<{tag}", 0, max(end, 0))
+    inside = text.find(">", start, max(end, 0)) + 1
+    if end < 0 or start < 0 or inside == 0:
+        return text
+    return text[inside:end].removeprefix("\n").removesuffix("\n")
 
 
 def keywords(text: str) -> tuple[str, ...]:

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 _TEXT_CHARS = 20_000  # of each text in a logged request
 _MODELS_MAX = 64  # names in the statistics: a client may ask for any
+_KEPT_BYTES_MAX = 32 * 1024 * 1024  # of all logged requests together
 
 
 @dataclass(slots=True)
@@ -26,6 +29,7 @@ class Entry:
     request: dict[str, Any] = field(default_factory=dict)
     outcome: str = ""
     text_chars: int = 0
+    kept_bytes: int = 0
 
     def body(self) -> dict[str, Any]:
         """The entry as JSON; files are told by type, size and digest."""
@@ -37,9 +41,9 @@ class Entry:
             "method": self.method,
             "bytes": self.size,
             "stream": self.stream,
-            "contents": shown(self.request.get("contents", [])),
-            "systemInstruction": shown(self.request.get("systemInstruction")),
-            "generationConfig": shown(self.request.get("generationConfig", {})),
+            "contents": self.request.get("contents", []),
+            "systemInstruction": self.request.get("systemInstruction"),
+            "generationConfig": self.request.get("generationConfig", {}),
             "safetySettings": self.request.get("safetySettings", []),
             "outcome": self.outcome,
             "answerCharacters": self.text_chars,
@@ -53,7 +57,8 @@ class Record:
         """`limit` requests are kept; `now` is the wall clock."""
         self._limit = limit
         self._now = now
-        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._entries: deque[Entry] = deque()
+        self._kept_bytes = 0
         self._counts: dict[str, Counter[str]] = {}
         self._number = 0
         self.in_flight = 0
@@ -65,9 +70,26 @@ class Record:
         stream = method == "streamGenerateContent"
         entry = Entry(self._number, self._now(), version, model, method, size, stream)
         self._entries.append(entry)
+        self._trim()
         self.in_flight += 1
         self.in_flight_most = max(self.in_flight_most, self.in_flight)
         return entry
+
+    def keep(self, entry: Entry, request: dict[str, Any]) -> None:
+        """Remember what a request said; its files by size and digest, long texts cut."""
+        entry.request = shown(request)
+        entry.kept_bytes = len(orjson.dumps(entry.request))
+        self._kept_bytes += entry.kept_bytes
+        self._trim()
+
+    def _trim(self) -> None:
+        while self._entries and (
+            len(self._entries) > self._limit or self._kept_bytes > _KEPT_BYTES_MAX
+        ):
+            dropped = self._entries.popleft()
+            self._kept_bytes -= dropped.kept_bytes
+            # It may still be on its way: what it weighs then must not be counted off twice.
+            dropped.kept_bytes, dropped.request = 0, {}
 
     def close(self, entry: Entry, outcome: str) -> None:
         """Note how it ended."""
@@ -99,6 +121,7 @@ class Record:
     def reset(self) -> None:
         """Forget everything but what is being answered now."""
         self._entries.clear()
+        self._kept_bytes = 0
         self._counts.clear()
         self._number = 0
         self.in_flight_most = self.in_flight
@@ -115,9 +138,3 @@ def shown(value: Any) -> Any:
     if isinstance(value, str) and len(value) > _TEXT_CHARS:
         return value[:_TEXT_CHARS] + f"… ({len(value)} characters)"
     return value
-
-
-def slim(request: dict[str, Any]) -> dict[str, Any]:
-    """The request without the bytes of its files, so that keeping it costs little."""
-    slimmed: dict[str, Any] = shown(request)
-    return slimmed

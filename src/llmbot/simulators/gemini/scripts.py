@@ -99,7 +99,7 @@ def read_script(body: object) -> list[ScriptedAnswer]:
 def _answer(fields: Fields) -> ScriptedAnswer:
     raw = fields.take("body")
     body = raw.encode() if isinstance(raw, str) else None if raw is None else orjson.dumps(raw)
-    chunks = fields.take("chunks") or []
+    chunks = fields.take("chunks", [])
     if not isinstance(chunks, list) or len(chunks) > _CHUNKS_MAX:
         raise BadBodyError(fields.path("chunks"), "must be a list of at most 10000")
     if body is not None and chunks:
@@ -107,7 +107,7 @@ def _answer(fields: Fields) -> ScriptedAnswer:
     finish = fields.take("finish_reason", "STOP")
     if finish is not None and not isinstance(finish, str):
         raise BadBodyError(fields.path("finish_reason"), "must be a string or null")
-    headers = fields.take("headers") or {}
+    headers = fields.take("headers", {})
     if not isinstance(headers, dict):
         raise BadBodyError(fields.path("headers"), "must be an object of strings")
     answer = ScriptedAnswer(

@@ -24,7 +24,7 @@ from llmbot.simulators.gemini.errors import (
     model_not_found,
 )
 from llmbot.simulators.gemini.quotas import Quotas
-from llmbot.simulators.gemini.record import Entry, Record, slim
+from llmbot.simulators.gemini.record import Entry, Record
 from llmbot.simulators.gemini.replies import reply_to
 from llmbot.simulators.gemini.settings import GeminiSettings
 from llmbot.simulators.gemini.strikes import Strikes
@@ -79,6 +79,7 @@ class SimulatedGemini:
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
                 self._check_key(request)
+                self._strikes.refuse_any("")
                 return await handler(request)
             except GeminiError as error:
                 return wire.json_response(error.code, error.encode())
@@ -86,8 +87,6 @@ class SimulatedGemini:
         return answer
 
     async def _list_models(self, request: web.Request) -> web.StreamResponse:
-        if self._strikes.of("gemini.bad_key", ""):
-            raise api_key_invalid("gemini.bad_key")
         size = request.query.get("pageSize", str(_PAGE_SIZE))
         start = request.query.get("pageToken", "0")
         if not size.isdecimal() or int(size) > _PAGE_SIZE_MAX:
@@ -140,7 +139,7 @@ class SimulatedGemini:
         if entry.method == "countTokens":
             return self._count(body, entry, model)
         checked, prompt = prompts.read_generate(body, model)
-        entry.request = slim(checked)
+        self.record.keep(entry, checked)
         if (answer := self.script.take(entry.model)) is not None:
             entry.outcome = "scripted"
             sse = _wants_sse(request)

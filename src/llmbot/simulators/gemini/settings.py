@@ -41,7 +41,7 @@ class GeminiSettings:
 
     seed: int = 0
     first_word_s: float = 0.4
-    chunk_s: float = 0.06
+    chunk_s: float = 0.1
     models: tuple[str, ...] = DEFAULT_MODELS
     api_keys: frozenset[str] = frozenset()
     quotas: Mapping[str, Quota] = field(default_factory=dict)

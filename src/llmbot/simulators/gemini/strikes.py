@@ -43,20 +43,9 @@ class Strikes:
         Raises:
             GeminiError: the key, the model, the quota or the service fails.
         """
-        if self.of("gemini.bad_key", model):
-            raise api_key_invalid("gemini.bad_key")
         if self.of("gemini.no_model", model):
             raise model_not_found(model, version, method, "gemini.no_model")
-        if fault := self.of("gemini.error", model):
-            raise unavailable(int(fault.number("status", 503)), "gemini.error")
-        self.exhaust(model)
-
-    def exhaust(self, model: str) -> None:
-        """Raise the quota faults.
-
-        Raises:
-            GeminiError: 429.
-        """
+        self.refuse_any(model)
         for name, quota_id, limit in (
             ("gemini.quota_minute", MINUTE_QUOTA, _MINUTE_LIMIT),
             ("gemini.quota_day", DAY_QUOTA, _DAY_LIMIT),
@@ -69,6 +58,17 @@ class Strikes:
                     retry_s=fault.number("retry_s", _RETRY_S),
                     outcome=name,
                 )
+
+    def refuse_any(self, model: str) -> None:
+        """Raise what strikes every request alike, the lists of models too.
+
+        Raises:
+            GeminiError: the key or the service fails.
+        """
+        if self.of("gemini.bad_key", model):
+            raise api_key_invalid("gemini.bad_key")
+        if fault := self.of("gemini.error", model):
+            raise unavailable(int(fault.number("status", 503)), "gemini.error")
 
     def hangs(self, model: str) -> bool:
         """Whether this request is never answered."""

@@ -15,7 +15,7 @@ from aiohttp import web
 from llmbot.simulators.faults import FaultBoard
 from llmbot.simulators.gemini import tokens, wire
 from llmbot.simulators.gemini.answers import compose
-from llmbot.simulators.gemini.record import Entry, Record, shown
+from llmbot.simulators.gemini.record import Entry, Record
 from llmbot.simulators.gemini.replies import cut_to_tokens, split
 from llmbot.simulators.gemini.strikes import Strikes
 from llmbot.simulators.openai import errors
@@ -39,7 +39,7 @@ class OpenAISettings:
 
     seed: int = 0
     first_word_s: float = 0.4
-    chunk_s: float = 0.06
+    chunk_s: float = 0.1
     models: tuple[str, ...] = DEFAULT_OPENAI_MODELS
     api_keys: frozenset[str] = frozenset()
     log_limit: int = 256
@@ -152,7 +152,7 @@ class SimulatedOpenAI:
         prompt = read_chat(body)
         entry.size, entry.model, entry.stream = len(body), prompt.model, prompt.stream
         rest = {key: value for key, value in prompt.raw.items() if key != "messages"}
-        entry.request = shown({"contents": prompt.raw["messages"], "generationConfig": rest})
+        self.record.keep(entry, {"contents": prompt.raw["messages"], "generationConfig": rest})
         self._check_model(prompt.model)
         self._refuse(prompt.model)
         if self._strikes.of("openai.hang", prompt.model):
