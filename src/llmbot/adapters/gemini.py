@@ -10,9 +10,10 @@ What was decided, and why:
   that ends in a version keeps its own.
 - **No hidden requests**: one attempt, no redirects, no automatic function calls, no continuation.
 - **The seam**: `async_request_streamed` of the SDK's API client, through which all of its modules
-  speak. It keeps the SDK's addresses, headers, line decoder and errors, and leaves out what a chat
-  does not need: copying the configuration, tools, and a pydantic model for every chunk. Measured
-  over 100 chunks: 21 µs of processor time a chunk instead of 192 µs.
+  speak. The SDK addresses, authenticates, sends and raises its errors; the response is then read
+  here, from the same connection: the SDK would copy the configuration, build a pydantic model of
+  every chunk, accept a broken UTF-8 sequence, fail on a comment line, and leave its nested
+  generators to the garbage collector. Figures: see `benchmarks`.
 - **Importing** google-genai takes a second and 44 MiB: it happens at the first use, in a thread.
 """
 
@@ -20,39 +21,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
-import orjson
 
-from llmbot.adapters.gemini_errors import (
-    blocked_prompt,
-    ending_of,
-    read_refusal,
-    refusal_error,
-)
-from llmbot.adapters.model_stream import (
-    Piece,
-    Usage,
+from llmbot.adapters.gemini_errors import Refusal, read_refusal, refusal_error
+from llmbot.adapters.gemini_wire import pieces_of, request_body
+from llmbot.adapters.model_stream import Piece, lawful
+from llmbot.adapters.model_transport import (
     close_response,
-    lawful,
+    connect_timeout,
     new_http_client,
+    parsed,
+    payloads_of,
     retry_after_s,
     timed_out,
     transport_error,
 )
-from llmbot.conversation.ports import Finish, Model, ModelDeadlines, Prompt, Role, Turn, Words
+from llmbot.conversation.ports import Finish, Model, ModelDeadlines, Prompt, Words
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (
     LlmbotError,
     ModelCredentialsError,
     ModelGarbledError,
-    ModelRequestRefusedError,
+    ModelUnavailableError,
 )
 
 if TYPE_CHECKING:
@@ -81,12 +78,7 @@ async def _on_request(request: httpx2.Request) -> None:
     """Put the call's own connect time-out in place of the SDK's "none at all"."""
     call = _CALL.get()
     if call is not None:
-        request.extensions["timeout"] = {
-            "connect": call.connect_s,
-            "pool": call.connect_s,
-            "read": None,
-            "write": None,
-        }
+        request.extensions["timeout"] = connect_timeout(call.connect_s).as_dict()
 
 
 async def _on_response(response: httpx2.Response) -> None:
@@ -121,6 +113,7 @@ class GeminiModels:
         self._client: genai.Client | None = None
         self._http: httpx2.AsyncClient | None = None
         self._opening = asyncio.Lock()
+        self._closed = False
 
     def __repr__(self) -> str:
         """Without the key."""
@@ -156,7 +149,8 @@ class GeminiModels:
         return names
 
     async def close(self) -> None:
-        """Close every connection; streams that still run end with an error."""
+        """Close every connection for good; streams that still run end with an error."""
+        self._closed = True
         async with self._opening:
             http, self._http, self._client = self._http, None, None
         if http is not None:
@@ -167,15 +161,17 @@ class GeminiModels:
 
         Raises:
             ModelCredentialsError: the key has characters that no key has.
+            ModelUnavailableError: `close` was called.
         """
         if self._client is None:
             async with self._opening:
+                if self._closed:
+                    raise ModelUnavailableError("The client of Gemini is closed.")
                 if self._client is None:
                     if not self._api_key or not self._api_key.isascii():
                         raise ModelCredentialsError("The key for Gemini is empty or no key at all.")
                     self._http = self._http or new_http_client(
                         self._base_url,
-                        connect_s=ModelDeadlines().connect_s,
                         connections_max=self._connections_max,
                         on_request=_on_request,
                         on_response=_on_response,
@@ -200,18 +196,23 @@ class GeminiModels:
             ),
         )
 
-    def classified(self, error: Exception) -> LlmbotError:
-        """Which of our errors an exception of the SDK or the transport is."""
+    def classified(self, error: Exception, response: httpx2.Response | None = None) -> LlmbotError:
+        """Which of our errors an exception of the SDK or the transport is.
+
+        `response` tells the status where the body of a refusal could not be read.
+        """
         from google.genai import errors  # noqa: PLC0415 - imported by now, or nothing was called
 
-        if not isinstance(error, errors.APIError):
+        if isinstance(error, errors.APIError):
+            refusal = read_refusal(error.code, error.details)
+            response = error.response if isinstance(error.response, httpx2.Response) else response
+        elif response is not None and response.status_code != HTTPStatus.OK:
+            refusal = Refusal(response.status_code)
+        else:
             return transport_error(error)
-        headers = getattr(error.response, "headers", None)
-        wait_s = retry_after_s(
-            headers.get("retry-after") if headers is not None else None,
-            now_wall_s=self._clock.wall(),
-        )
-        return refusal_error(read_refusal(error.code, error.details), header_wait_s=wait_s)
+        headers = response.headers if response is not None else None
+        wait_s = retry_after_s(headers, now_wall_s=self._clock.wall())
+        return refusal_error(refusal, header_wait_s=wait_s)
 
 
 def _no_sync_calls(_request: httpx2.Request) -> httpx2.Response:
@@ -253,185 +254,29 @@ class GeminiModel:
 
     async def _pieces(self, prompt: Prompt, deadlines: ModelDeadlines) -> AsyncGenerator[Piece]:
         call = _Call(connect_s=deadlines.connect_s)
-        chunks: AsyncIterator[Any] | None = None
         try:
-            chunks = await self._open(call, request_body(self._name, prompt))
-            async for chunk in chunks:
-                for piece in pieces_of(orjson.loads(chunk.body)):
-                    yield piece
+            response = await self._open(call, request_body(self._name, prompt))
+            async with contextlib.aclosing(payloads_of(response)) as payloads:
+                async for payload in payloads:
+                    for piece in pieces_of(parsed(payload)):
+                        yield piece
         except LlmbotError:
             raise
         except Exception as error:  # noqa: BLE001 - the port promises typed errors alone
-            raise self._models.classified(error) from None
+            raise self._models.classified(error, call.response) from None
         finally:
             await close_response(call.response)
-            await _unwind(chunks)
 
-    async def _open(self, call: _Call, body: dict[str, object]) -> AsyncIterator[Any]:
+    async def _open(self, call: _Call, body: dict[str, object]) -> httpx2.Response:
         client = await self._models.client()
         token = _CALL.set(call)
         try:
-            chunks: AsyncIterator[Any] = await client._api_client.async_request_streamed(  # noqa: SLF001 - the seam; see the module
+            # What this returns is the SDK's reader of the response; it is never started.
+            await client._api_client.async_request_streamed(  # noqa: SLF001 - see the module
                 "post", f"models/{self._name}:streamGenerateContent?alt=sse", body
             )
-            return chunks
         finally:
             _CALL.reset(token)
-
-
-async def _unwind(chunks: AsyncIterator[Any] | None) -> None:
-    """Run the SDK's nested generators to their ends, now that the connection is closed.
-
-    Left suspended they would be finished by the garbage collector in tasks that nobody owns.
-    """
-    if chunks is None:
-        return
-    with contextlib.suppress(Exception):
-        async for _ in chunks:
-            pass
-
-
-# ── the request ─────────────────────────────────────────────────────────────────────────────────
-
-_NO_BEGINNING: Final = "(The conversation begins with your words.)"
-
-
-def request_body(model: str, prompt: Prompt) -> dict[str, object]:
-    """The body of streamGenerateContent.
-
-    Turns without text and files are left out, neighbours of one role become one turn, and a
-    conversation that begins with the model gets a user's turn before it: the API wants turns to
-    alternate, to begin with the user and to hold something.
-
-    Raises:
-        ModelRequestRefusedError: the user's last turn holds nothing to answer.
-    """
-    contents: list[dict[str, object]] = []
-    last: tuple[Role, list[dict[str, object]]] | None = None
-    for turn in prompt.turns:
-        parts = _parts(turn)
-        if not parts:
-            continue
-        if last is not None and last[0] is turn.role:
-            last[1].extend(parts)
-            continue
-        if last is None and turn.role is Role.MODEL:
-            contents.append({"role": "user", "parts": [{"text": _NO_BEGINNING}]})
-        last = (turn.role, parts)
-        contents.append({"role": turn.role.value, "parts": parts})
-    if last is None or last[0] is not Role.USER:
-        raise ModelRequestRefusedError("There is nothing to answer.")
-    generation: dict[str, object] = {"maxOutputTokens": prompt.output_tokens_max}
-    thinking = _little_thinking(model) if prompt.little_thinking else None
-    if thinking is not None:
-        generation["thinkingConfig"] = thinking
-    body: dict[str, object] = {"contents": contents, "generationConfig": generation}
-    if prompt.system.strip():
-        body["systemInstruction"] = {"parts": [{"text": prompt.system}]}
-    return body
-
-
-def _parts(turn: Turn) -> list[dict[str, object]]:
-    parts: list[dict[str, object]] = []
-    if turn.text.strip():
-        parts.append({"text": turn.text})
-    parts.extend(
-        {"inlineData": {"mimeType": blob.mime_type, "data": b64encode(blob.data).decode("ascii")}}
-        for blob in turn.blobs
-        if blob.data
-    )
-    return parts
-
-
-def _little_thinking(model: str) -> dict[str, object] | None:
-    """The smallest thinking that a model allows (ai.google.dev/gemini-api/docs/thinking).
-
-    Gemini 3 takes a level (the Pro models no lower than "low"), 2.5 a budget in tokens (Pro no
-    less than 128); older models and others do not think and refuse the field.
-    """
-    if model.startswith("gemini-2.5"):
-        return {"thinkingBudget": 128 if "pro" in model else 0}
-    if model.startswith(("gemini-3", "gemini-flash", "gemini-pro")):
-        return {"thinkingLevel": "low" if "pro" in model else "minimal"}
-    return None
-
-
-# ── the answer ──────────────────────────────────────────────────────────────────────────────────
-
-
-def pieces_of(chunk: object) -> Iterator[Piece]:
-    """What one chunk of the stream says; words that came with an error are given before it.
-
-    Thoughts are not shown. Only the first candidate counts: one is asked for.
-
-    Raises:
-        ModelBlockedError: question or answer was stopped by a policy.
-        ModelGarbledError: no chunk of this protocol, or the model broke off.
-        LlmbotError: the chunk is an error; see `gemini_errors.refusal_error`.
-    """
-    if not isinstance(chunk, dict):
-        raise ModelGarbledError("The model's answer is no JSON object.")
-    if "error" in chunk:
-        raise refusal_error(read_refusal(None, chunk))
-    candidate = _first_candidate(chunk)
-    text = _shown_text(candidate)
-    usage = _usage(chunk.get("usageMetadata"))
-    reason = candidate.get("finishReason")
-    if reason is None:
-        if text or usage:
-            yield Piece(text, usage=usage)
-        block_reason = _mapping(chunk.get("promptFeedback")).get("blockReason")
-        if block_reason and block_reason != "BLOCK_REASON_UNSPECIFIED":
-            raise blocked_prompt(str(block_reason))
-        return
-    if text:
-        yield Piece(text)
-    yield Piece(
-        ending=ending_of(str(reason)), usage=usage, model=str(chunk.get("modelVersion", ""))
-    )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    """The value as an object; an absent one is empty, anything else is not understood."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ModelGarbledError("The model's answer has a field of the wrong kind.")
-    return value
-
-
-def _first_candidate(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
-    candidates = chunk.get("candidates") or []
-    if not isinstance(candidates, list):
-        raise ModelGarbledError("The model's answer has a field of the wrong kind.")
-    for candidate in candidates:
-        found = _mapping(candidate)
-        if not found.get("index"):
-            return found
-    return {}
-
-
-def _shown_text(candidate: Mapping[str, Any]) -> str:
-    parts = _mapping(candidate.get("content")).get("parts") or []
-    if not isinstance(parts, list):
-        raise ModelGarbledError("The model's answer has a field of the wrong kind.")
-    texts = [
-        text
-        for part in map(_mapping, parts)
-        if not part.get("thought") and isinstance(text := part.get("text"), str)
-    ]
-    return texts[0] if len(texts) == 1 else "".join(texts)
-
-
-def _usage(value: object) -> Usage | None:
-    if not isinstance(value, dict):
-        return None
-    return Usage(
-        tokens_in=_count(value.get("promptTokenCount")),
-        tokens_out=_count(value.get("candidatesTokenCount")),
-        tokens_thought=_count(value.get("thoughtsTokenCount")),
-    )
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+        if call.response is None:
+            raise ModelGarbledError("The model's answer came past the transport.")
+        return call.response

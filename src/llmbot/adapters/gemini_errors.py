@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Final
 
 from llmbot.adapters.model_stream import Ending
+from llmbot.adapters.model_transport import duration_s, longest, wait_in_words_s
 from llmbot.kernel.errors import (
     LlmbotError,
     ModelBlockedError,
@@ -26,8 +27,8 @@ from llmbot.kernel.errors import (
     ModelUnavailableError,
 )
 
-TEXT_SEARCHED_MAX: Final = 4_000
-"""Characters of a provider's error text that are searched for a wait or a limit."""
+TEXT_MAX: Final = 4_000
+"""Characters that are kept of a provider's error text, to be searched for a wait or a limit."""
 
 _STATUS_CODES: Final[Mapping[str, int]] = {
     # google.rpc.Code to HTTP, for errors inside a stream that name no number
@@ -50,11 +51,6 @@ _STATUS_CODES: Final[Mapping[str, int]] = {
 _TRANSIENT_CODES: Final = frozenset({408, 409, 425, 499})
 _KEY_REASONS: Final = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BLOCKED"})
 _KEY_WORDS: Final = re.compile(r"api key (?:not valid|expired|not found)|api_key_", re.IGNORECASE)
-_RETRY_WORDS: Final = re.compile(
-    r"retry (?:in|after)\s+((?:\d+(?:\.\d+)?\s*(?:ms|h|m|s)\s*)+)", re.IGNORECASE
-)
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|h|m|s)")
-_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LIMIT_ZERO: Final = re.compile(r"limit:\s*0(?![\d.])")
 
 
@@ -90,7 +86,7 @@ def read_refusal(code: int | None, body: object) -> Refusal:
     return Refusal(
         code=code,
         status=status,
-        text=str(inner.get("message") or "")[:TEXT_SEARCHED_MAX],
+        text=str(inner.get("message") or "")[:TEXT_MAX],
         details=tuple(d for d in details if isinstance(d, Mapping))
         if isinstance(details, list)
         else (),
@@ -162,27 +158,22 @@ def _mappings(value: object) -> list[Mapping[str, object]]:
 
 def wait_s(refusal: Refusal, header_wait_s: float | None = None) -> float | None:
     """The longest wait that was named: in RetryInfo, in the text, or in the header; in seconds."""
-    named = [_duration_s(d.get("retryDelay")) for d in refusal.details_of("RetryInfo")]
-    in_words = _RETRY_WORDS.search(refusal.text)
-    if in_words is not None:
-        named.append(_duration_s(in_words.group(1)))
-    named.append(header_wait_s)
-    return max((wait for wait in named if wait is not None), default=None)
+    return longest(
+        *(_protobuf_duration_s(d.get("retryDelay")) for d in refusal.details_of("RetryInfo")),
+        wait_in_words_s(refusal.text),
+        header_wait_s,
+    )
 
 
-def _duration_s(value: object) -> float | None:
-    """Seconds of a protobuf duration, as its JSON text ("36.5s") or as seconds and nanos."""
-    if isinstance(value, Mapping):
-        seconds, nanos = value.get("seconds", 0), value.get("nanos", 0)
-        try:
-            return max(0.0, float(str(seconds)) + float(str(nanos)) / 1e9)
-        except ValueError:
-            return None
-    if isinstance(value, str):
-        parts = _DURATION.findall(value[:100])
-        if parts:
-            return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    return None
+def _protobuf_duration_s(value: object) -> float | None:
+    """Seconds of a protobuf Duration, as its JSON text ("36.5s") or as seconds and nanos."""
+    if not isinstance(value, Mapping):
+        return duration_s(value)
+    try:
+        seconds = float(str(value.get("seconds", 0))) + float(str(value.get("nanos", 0))) / 1e9
+    except ValueError:
+        return None
+    return max(0.0, seconds)
 
 
 # ── how an answer ended ─────────────────────────────────────────────────────────────────────────
