@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llmbot.conversation.delivery import Reply
-from llmbot.conversation.job_store import Remembered
 from llmbot.conversation.jobs import Job, JobState
+from llmbot.conversation.memory import Remembered
 from llmbot.conversation.queue import JobQueue
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus, ReplyDelivered

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from llmbot.conversation.attachments import AttachmentReader, Files
-from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job
+from llmbot.conversation.memory import Memory
 from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.ports import DiscordRest, Prompt, Role, Turn
 from llmbot.conversation.recent import RecentMessages
@@ -81,15 +81,15 @@ class ContextBuilder:
         self,
         rest: DiscordRest,
         recent: RecentMessages,
-        store: JobStore,
+        memory: Memory,
         reader: AttachmentReader,
         our_id: Callable[[], int | None],
         settings: ContextSettings,
     ) -> None:
-        """Look things up in `recent`, `rest` and `store`; read files with `reader`."""
+        """Look things up in `recent`, `rest` and `memory`; read files with `reader`."""
         self._rest = rest
         self._recent = recent
-        self._store = store
+        self._memory = memory
         self._reader = reader
         self._our_id = our_id
         self.settings = settings
@@ -128,7 +128,10 @@ class ContextBuilder:
                     if message.id > cleared and not chosen.add(message):
                         return
                 history = await self._recent.before(
-                    inbound.channel_id, inbound.message_id, self.settings.history_messages
+                    self._rest,
+                    inbound.channel_id,
+                    inbound.message_id,
+                    self.settings.history_messages,
                 )
                 for message in reversed(history):
                     if message.id > cleared and not chosen.add(message):
@@ -136,7 +139,7 @@ class ContextBuilder:
         except (TimeoutError, LlmbotError):
             # Discord is slow or away; the memory below is ours.
             chosen.incomplete = True
-        memory = await self._store.recall(
+        memory = await self._memory.recall(
             inbound.channel_id, inbound.message_id, self.settings.memory_turns
         )
         for turn in reversed(memory):
@@ -146,7 +149,7 @@ class ContextBuilder:
     async def _cleared_up_to(self, channel_id: int) -> int:
         known = self._cleared.get(channel_id)
         if known is None:
-            known = int(await self._store.meta(f"cleared:{channel_id}") or 0)
+            known = await self._memory.cleared_up_to(channel_id)
         self._cleared[channel_id] = known
         self._cleared.move_to_end(channel_id)
         if len(self._cleared) > _CHANNELS_MAX:

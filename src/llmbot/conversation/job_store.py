@@ -1,4 +1,4 @@
-"""Claims, queue, sent parts and memory in the durable database: one statement of truth.
+"""Claims, queue, sent parts and their story in the durable database: one statement of truth.
 
 Every function that writes submits its work at once and returns a future; what must be durable
 before the next step is awaited, what may trail behind is not. Works on SQLite and PostgreSQL.
@@ -7,12 +7,14 @@ before the next step is awaited, what may trail behind is not. Works on SQLite a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmbot.conversation.jobs import ENDED, Job, JobState, Priority, SentPart
+from llmbot.conversation.memory import Remembered, write_turns
 from llmbot.conversation.messages import Inbound, SessionCursor
 from llmbot.conversation.payloads import dump_inbound, load_inbound
+from llmbot.conversation.schema import SET_META
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.ids import Owner
 from llmbot.storage.database import Database, Row, Session
@@ -22,11 +24,6 @@ INSERT INTO jobs (message_id, channel_id, guild_id, author_id, is_direct, priori
                   owner, created_s, due_s, updated_s, payload)
 VALUES (?, ?, ?, ?, ?, ?, 'waiting', 0, '', ?, ?, ?, ?)
 ON CONFLICT (message_id) DO NOTHING RETURNING message_id
-"""
-
-_SET_META = """
-INSERT INTO meta (name, value) VALUES (?, ?)
-ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 
 _SELECT_JOB = """
@@ -48,18 +45,6 @@ DELETE FROM jobs WHERE message_id IN (
     WHERE message_id < ? AND state IN ('done', 'noticed', 'dead') ORDER BY message_id LIMIT ?
 ) RETURNING message_id
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """One turn of a conversation's memory."""
-
-    channel_id: int
-    message_id: int
-    author_id: int
-    author_name: str
-    by_us: bool
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +91,7 @@ class JobStore:
             if fresh:
                 _tell(session, inbound.message_id, now, "claimed", inbound.source)
             if place is not None:
-                session.execute(_SET_META, ("gateway_session", place))
+                session.execute(SET_META, ("gateway_session", place))
             return fresh
 
         return self._db.write(work)
@@ -155,7 +140,7 @@ class JobStore:
                 )
             _tell(session, message_id, now, after.value, reason)
             if remember:
-                _remember(session, channel_id, remember, memory_max)
+                write_turns(session, channel_id, remember, memory_max)
 
         return self._db.write(work)
 
@@ -269,45 +254,13 @@ class JobStore:
 
         return [(int(c), int(m), bool(d)) for c, m, d in await self._db.read(work)]
 
-    # ── memory ──────────────────────────────────────────────────────────────────────────────────
-
-    async def recall(self, channel_id: int, before_id: int, limit: int) -> list[Remembered]:
-        """The newest turns of a conversation before a message, oldest first."""
-
-        def work(session: Session) -> list[Row]:
-            return session.execute(
-                "SELECT channel_id, message_id, author_id, author_name, by_us, text FROM memory "
-                "WHERE channel_id = ? AND message_id < ? "
-                "ORDER BY message_id DESC, by_us DESC LIMIT ?",
-                (channel_id, before_id, limit),
-            )
-
-        rows = await self._db.read(work)
-        return [
-            Remembered(int(c), int(m), int(a), str(n), bool(u), str(t))
-            for c, m, a, n, u, t in reversed(rows)
-        ]
-
-    async def forget(self, channel_id: int, up_to_id: int) -> int:
-        """Forget a conversation's memory up to a message; answers how many turns that were."""
-
-        def work(session: Session) -> int:
-            rows = session.execute(
-                "DELETE FROM memory WHERE channel_id = ? AND message_id <= ? RETURNING message_id",
-                (channel_id, up_to_id),
-            )
-            session.execute(_SET_META, (f"cleared:{channel_id}", str(up_to_id)))
-            return len(rows)
-
-        return await self._db.write(work)
-
     # ── small facts ─────────────────────────────────────────────────────────────────────────────
 
     def set_meta(self, name: str, value: str) -> asyncio.Future[None]:
         """Keep a small fact under a name."""
 
         def work(session: Session) -> None:
-            session.execute(_SET_META, (name, value))
+            session.execute(SET_META, (name, value))
 
         return self._db.write(work)
 
@@ -356,24 +309,6 @@ def _tell(session: Session, message_id: int, now: float, fact: str, detail: str)
     )
 
 
-def _remember(
-    session: Session, channel_id: int, turns: Iterable[Remembered], turns_max: int
-) -> None:
-    session.execute_many(
-        "INSERT INTO memory (channel_id, message_id, author_id, author_name, by_us, text) "
-        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (channel_id, message_id, by_us) DO NOTHING",
-        [
-            (t.channel_id, t.message_id, t.author_id, t.author_name, int(t.by_us), t.text)
-            for t in turns
-        ],
-    )
-    session.execute(
-        "DELETE FROM memory WHERE channel_id = ? AND message_id < COALESCE((SELECT message_id "
-        "FROM memory WHERE channel_id = ? ORDER BY message_id DESC LIMIT 1 OFFSET ?), 0)",
-        (channel_id, channel_id, turns_max),
-    )
-
-
 def _cursor_text(cursor: SessionCursor) -> str:
     return f"{cursor.session_id}\n{cursor.sequence}\n{cursor.resume_url}"
 
@@ -404,8 +339,3 @@ def _jobs(session: Session, rows: list[Row]) -> list[Job]:
             )
         )
     return jobs
-
-
-async def settle(*writes: Awaitable[object]) -> None:
-    """Wait for writes that were submitted earlier; their errors have been told where they arose."""
-    await asyncio.gather(*writes, return_exceptions=True)

@@ -68,6 +68,12 @@ class JobQueue:
                 break
             self.shed(victim)
 
+    def adopt(self, job: Job) -> None:
+        """Take up a job of an earlier life: it waits again, whatever it was doing at the end."""
+        if job.state is not JobState.WAITING:
+            self.move(job, JobState.WAITING, "its owner is gone")
+        self.put(job)
+
     # ── out ─────────────────────────────────────────────────────────────────────────────────────
 
     async def next(self) -> Job:

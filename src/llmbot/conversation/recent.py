@@ -31,14 +31,12 @@ class RecentMessages:
 
     def __init__(
         self,
-        rest: DiscordRest,
         *,
         per_channel_max: int = 50,
         characters_max: int = 4_000_000,
         text_max: int = 4000,
     ) -> None:
         """Keep `per_channel_max` messages a channel, each cut to `text_max` characters."""
-        self._rest = rest
         self._per_channel_max = per_channel_max
         self._characters_max = characters_max
         self._text_max = text_max
@@ -106,8 +104,10 @@ class RecentMessages:
             return None
         return next((m for m in channel.messages if m.id == message_id), None)
 
-    async def before(self, channel_id: int, message_id: int, limit: int) -> list[ChannelMessage]:
-        """Up to `limit` messages before one, oldest first; asks Discord for a channel once.
+    async def before(
+        self, rest: DiscordRest, channel_id: int, message_id: int, limit: int
+    ) -> list[ChannelMessage]:
+        """Up to `limit` messages before one, oldest first; asks `rest` for a channel once.
 
         A channel whose history cannot be had now gives what is known, and is asked again later.
         """
@@ -116,17 +116,17 @@ class RecentMessages:
             channel = self._channels[channel_id] = _Channel()
         self._channels.move_to_end(channel_id)
         if not channel.complete:
-            await self._fetch(channel, channel_id, message_id)
+            await self._fetch(rest, channel, channel_id, message_id)
         found = [message for message in channel.messages if message.id < message_id]
         return found[-limit:] if limit > 0 else []
 
-    async def _fetch(self, channel: _Channel, channel_id: int, message_id: int) -> None:
+    async def _fetch(
+        self, rest: DiscordRest, channel: _Channel, channel_id: int, message_id: int
+    ) -> None:
         # Claimed before the call: others who come meanwhile take what is known, and do not ask too.
         channel.complete = True
         try:
-            page = await self._rest.history(
-                channel_id, before=message_id, limit=self._per_channel_max
-            )
+            page = await rest.history(channel_id, before=message_id, limit=self._per_channel_max)
         except LlmbotError:
             channel.complete = False
             return

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from llmbot.storage.database import Migration
 
+SET_META = """
+INSERT INTO meta (name, value) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+"""Keep a small fact under a name."""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         version=1,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.inbound import Inbox
-from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.memory import Memory
 from llmbot.conversation.messages import CommandReply, CommandRequest, Inbound, Source
 from llmbot.conversation.recent import RecentMessages
 from llmbot.kernel.clock import Clock
@@ -36,7 +36,7 @@ class Commands:
     def __init__(
         self,
         inbox: Inbox,
-        store: JobStore,
+        memory: Memory,
         context: ContextBuilder,
         recent: RecentMessages,
         state: Callable[[], BotState],
@@ -45,7 +45,7 @@ class Commands:
     ) -> None:
         """Read the bot's state with `state`; queue questions through `inbox`."""
         self._inbox = inbox
-        self._store = store
+        self._memory = memory
         self._context = context
         self._recent = recent
         self._state = state
@@ -125,7 +125,7 @@ class Commands:
                 "because it forgets what everyone said here."
             )
         up_to = request.interaction.id
-        turns = await self._store.forget(request.channel_id, up_to)
+        turns = await self._memory.forget(request.channel_id, up_to)
         self._context.cleared(request.channel_id, up_to)
         return CommandReply(
             f"Forgotten: {turns} remembered turn(s). I start afresh in this channel.", private=False

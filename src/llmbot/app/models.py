@@ -1,0 +1,96 @@
+"""The chain of models from the settings, each behind its guard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmbot.adapters.gemini import GeminiModels
+from llmbot.adapters.openai_compatible import OpenAiCompatibleModels
+from llmbot.app.settings import Settings
+from llmbot.conversation.generation import Candidate
+from llmbot.conversation.guards import ModelGuard, ModelLimits
+from llmbot.conversation.ports import Model
+from llmbot.kernel.clock import Clock
+from llmbot.resilience.breaker_facts import BreakerSettings
+from llmbot.resilience.breakers import Breakers
+
+GEMINI = "gemini"
+
+
+class Provider(Protocol):
+    """One address and key with its models."""
+
+    def model(self, name: str) -> Model:
+        """A model by its name."""
+        ...
+
+    async def list_models(self) -> list[str]:
+        """The names that the provider knows; proves the credentials."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChain:
+    """The models in the order in which they are asked, and their providers by name."""
+
+    candidates: tuple[Candidate, ...]
+    providers: dict[str, Provider]
+
+    async def close(self) -> None:
+        """Close every provider."""
+        for provider in self.providers.values():
+            await provider.close()
+
+
+def build_chain(
+    settings: Settings, breakers: Breakers, limits: ModelLimits, clock: Clock
+) -> ModelChain:
+    """Gemini's models first, then those of each further provider.
+
+    Raises:
+        SettingsError: a further provider needs a package that is not installed.
+    """
+    providers: dict[str, Provider] = {}
+    candidates: list[Candidate] = []
+    if settings.gemini.api_key.get_secret_value():
+        gemini = GeminiModels(
+            api_key=settings.gemini.api_key.get_secret_value(),
+            base_url=settings.gemini.base_url,
+            clock=clock,
+        )
+        providers[GEMINI] = gemini
+        names = settings.gemini.models
+        candidates += _guarded(GEMINI, gemini, names, breakers, limits)
+    for fallback in settings.fallbacks:
+        provider = OpenAiCompatibleModels(
+            provider=fallback.label,
+            api_key=fallback.api_key.get_secret_value(),
+            base_url=fallback.base_url,
+            clock=clock,
+        )
+        providers[fallback.label] = provider
+        candidates += _guarded(fallback.label, provider, fallback.models, breakers, limits)
+    return ModelChain(tuple(candidates), providers)
+
+
+def _guarded(
+    label: str,
+    provider: OpenAiCompatibleModels | GeminiModels,
+    names: Sequence[str],
+    breakers: Breakers,
+    limits: ModelLimits,
+) -> list[Candidate]:
+    of_provider = breakers.get(label)
+    guarded = []
+    for name in names:
+        # A quota names its wait: the model is left alone for so long.
+        of_model = breakers.get(f"{label}:{name}", BreakerSettings(named_wait_opens=True))
+        guard = ModelGuard(f"{label}:{name}", of_provider, of_model, limits)
+        guarded.append(Candidate(provider.model(name), guard))
+    return guarded

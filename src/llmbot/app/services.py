@@ -1,0 +1,194 @@
+"""The services that the supervisor starts and stops; see `bootstrap.py` for their list."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from llmbot.adapters.discord_gateway import DiscordConnection
+from llmbot.adapters.files import HttpFileFetcher
+from llmbot.app.supervisor import Supervisor
+from llmbot.app.supervisor_tasks import WatchedTask
+from llmbot.conversation.catchup import CatchUp
+from llmbot.conversation.inbound import Inbox
+from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.queue import JobQueue
+from llmbot.conversation.workers import Workers
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import LlmbotError
+from llmbot.kernel.events import EventBus, WorkRecovered
+from llmbot.kernel.ids import snowflake_at
+from llmbot.storage.database import Database
+
+_PAGE = 500
+_KEEP_PLACE_S = 2.0
+_PRUNE_S = 3600.0
+_PRUNE_ROWS = 1000
+
+
+@dataclass(slots=True)
+class DatabaseService:
+    """The durable database."""
+
+    database: Database
+    name: str = "database"
+    needs: tuple[str, ...] = ()
+
+    async def start(self) -> None:
+        """Open, check, migrate."""
+        await self.database.start()
+
+    async def stop(self) -> None:
+        """Commit what is queued and close."""
+        await self.database.stop()
+
+    def trouble(self) -> str:
+        """The last error, while batches fail."""
+        return self.database.facts().last_error
+
+
+@dataclass(slots=True)
+class QueueService:
+    """The queue, with what earlier lives of the process had not finished."""
+
+    queue: JobQueue
+    store: JobStore
+    database: Database
+    bus: EventBus
+    name: str = "queue"
+    needs: tuple[str, ...] = ("database",)
+    loaded: bool = False
+
+    async def start(self) -> None:
+        """Take up unfinished work, oldest first."""
+        if self.loaded:
+            return
+        after = jobs = part_sent = 0
+        while True:
+            page = await self.store.unfinished(after, _PAGE)
+            for job in page:
+                after = job.message_id
+                part_sent += bool(job.parts)
+                self.queue.adopt(job)
+            jobs += len(page)
+            if len(page) < _PAGE:
+                break
+        self.loaded = True
+        if jobs:
+            self.bus.publish(WorkRecovered(jobs, part_sent, self.database.was_unclean))
+
+    async def stop(self) -> None:
+        """Nothing to do: all that waits is in the database."""
+
+    def trouble(self) -> str:
+        """Full is trouble."""
+        facts = self.queue.facts()
+        return "full" if facts.waiting >= facts.capacity else ""
+
+
+@dataclass(slots=True)
+class DiscordService:
+    """The connection to Discord: gateway and REST."""
+
+    connection: DiscordConnection
+    inbox: Inbox
+    catch_up: CatchUp
+    fetcher: HttpFileFetcher
+    name: str = "discord"
+    needs: tuple[str, ...] = ("queue",)
+
+    async def start(self) -> None:
+        """Continue from where an earlier life had come to, and connect."""
+        self.connection.continue_from(await self.inbox.continue_from())
+        await self.catch_up.load()
+        await self.connection.start()
+
+    async def stop(self) -> None:
+        """Hear nothing more, then store the place in the stream."""
+        await self.connection.stop(keep_session=True)
+        await self.inbox.close()
+        self.inbox.keep_place()
+        await self.fetcher.close()
+
+    def trouble(self) -> str:
+        """Why the gateway is not ready."""
+        facts = self.connection.facts()
+        if facts.state == "ready":
+            return ""
+        return f"{facts.state}: {facts.last_error}" if facts.last_error else str(facts.state)
+
+
+@dataclass(slots=True)
+class WorkerService:
+    """The workers and the tasks beside them."""
+
+    workers: Workers
+    catch_up: CatchUp
+    close_models: Callable[[], Awaitable[None]]
+    grace_s: float
+    supervisor: Callable[[], Supervisor]
+    name: str = "workers"
+    needs: tuple[str, ...] = ("queue", "discord")
+    handed_back: int = field(default=0, init=False)
+    _taking: WatchedTask | None = field(default=None, init=False)
+
+    async def start(self) -> None:
+        """Begin to take jobs."""
+        watch = self.supervisor().watch
+        self._taking = watch("take-jobs", self.workers.run, owner=self.name)
+        watch("catch-up", self.catch_up.run, owner=self.name)
+
+    async def stop(self) -> None:
+        """Finish what is under way within the grace; the rest is handed back to the queue."""
+        if self._taking is not None:
+            await self._taking.stop()
+        self.handed_back = await self.workers.drain(self.grace_s)
+        await self.close_models()
+
+    def trouble(self) -> str:
+        """Why no jobs are taken."""
+        return "no jobs are taken" if self._taking is None or not self._taking.running else ""
+
+
+@dataclass(slots=True)
+class HousekeepingService:
+    """Slow regular work: the place in the stream, forgetting what is long done."""
+
+    inbox: Inbox
+    store: JobStore
+    clock: Clock
+    retention_s: float
+    supervisor: Callable[[], Supervisor]
+    presence: Callable[[], Awaitable[None]]
+    name: str = "housekeeping"
+    needs: tuple[str, ...] = ("discord",)
+
+    async def start(self) -> None:
+        """Begin the rounds."""
+        watch = self.supervisor().watch
+        watch("keep-place", self._keep_place, owner=self.name)
+        watch("prune", self._prune, owner=self.name)
+
+    async def stop(self) -> None:
+        """The supervisor ends the tasks."""
+
+    def trouble(self) -> str:
+        """None of its own."""
+        return ""
+
+    async def _keep_place(self) -> None:
+        while True:
+            await self.clock.sleep(_KEEP_PLACE_S)
+            self.inbox.keep_place()
+            await self.presence()
+
+    async def _prune(self) -> None:
+        while True:
+            await self.clock.sleep(_PRUNE_S)
+            before = snowflake_at(self.clock.wall() - self.retention_s)
+            try:
+                while await self.store.prune(before, _PRUNE_ROWS) == _PRUNE_ROWS:
+                    pass  # each page is awaited, so that the loop and other writers get their turn
+            except LlmbotError:
+                # The database says so itself; the next round tries again.
+                continue

@@ -1,0 +1,1 @@
+"""Stand-ins for the outside, and a conversation put together around them."""

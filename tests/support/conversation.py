@@ -1,0 +1,210 @@
+"""A whole conversation around stand-ins: real queue, real database, real pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmbot.conversation.acknowledgement import Acknowledgement
+from llmbot.conversation.admission import Admission, AdmissionSettings
+from llmbot.conversation.attachments import AttachmentReader, AttachmentSettings
+from llmbot.conversation.backfill import Backfill, BackfillSettings
+from llmbot.conversation.catchup import CatchUp
+from llmbot.conversation.claim import Claims
+from llmbot.conversation.context import ContextBuilder, ContextSettings
+from llmbot.conversation.delivery import Delivery, DeliverySettings
+from llmbot.conversation.generation import Candidate, Generation, GenerationSettings
+from llmbot.conversation.guards import ModelGuard
+from llmbot.conversation.inbound import Inbox
+from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.memory import Memory
+from llmbot.conversation.messages import Inbound
+from llmbot.conversation.pace import Pace
+from llmbot.conversation.pipeline import Pipeline
+from llmbot.conversation.queue import JobQueue
+from llmbot.conversation.recent import RecentMessages
+from llmbot.conversation.schema import MIGRATIONS
+from llmbot.conversation.trouble import Trouble, TroubleSettings
+from llmbot.conversation.workers import Workers
+from llmbot.kernel.clock import Clock, Random, SystemClock
+from llmbot.kernel.errors import DiscordUnavailableError
+from llmbot.kernel.events import EventBus, ReplyDelivered
+from llmbot.kernel.ids import snowflake_at, this_owner
+from llmbot.resilience.breaker_facts import BreakerSettings
+from llmbot.resilience.breakers import Breakers
+from llmbot.storage.database import Database, open_database
+from tests.support.discord import OUR_ID, MemoryDiscord
+from tests.support.models import ScriptedModel
+
+
+class NoLimits:
+    """Lets everyone and everything through."""
+
+    def admit(self, inbound: Inbound) -> float:
+        """No wait."""
+        del inbound
+        return 0.0
+
+    def spend(self, model: str) -> None:
+        """Nothing is counted."""
+
+
+class Slots:
+    """A fixed number of workers."""
+
+    def __init__(self, count: int) -> None:
+        self._free = asyncio.Semaphore(count)
+
+    async def acquire(self) -> None:
+        """Take one."""
+        await self._free.acquire()
+
+    def release(self) -> None:
+        """Give one back."""
+        self._free.release()
+
+
+@dataclass(slots=True)
+class NoFiles:
+    """A file host that has the files a test gives it."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    async def fetch(self, url: str, *, bytes_max: int) -> bytes:
+        """See `FileFetcher.fetch`."""
+        del bytes_max
+        if url not in self.files:
+            raise DiscordUnavailableError
+        return self.files[url]
+
+
+@dataclass(slots=True)
+class Talk:
+    """The parts of the conversation that tests look at."""
+
+    discord: MemoryDiscord
+    models: list[ScriptedModel]
+    database: Database
+    store: JobStore
+    queue: JobQueue
+    inbox: Inbox
+    recent: RecentMessages
+    context: ContextBuilder
+    pipeline: Pipeline
+    workers: Workers
+    catch_up: CatchUp
+    breakers: Breakers
+    bus: EventBus
+    clock: Clock
+    files: NoFiles
+    ids: Iterator[int]
+
+    def question(
+        self, text: str, *, author: int = 7, channel: int = 100, **more: object
+    ) -> Inbound:
+        """A message that asks the bot, with a fresh id."""
+        fields: dict[str, object] = {
+            "message_id": next(self.ids),
+            "channel_id": channel,
+            "guild_id": 1,
+            "author_id": author,
+            "author_name": f"user{author}",
+            "content": text,
+            "mentions_us": True,
+        }
+        return Inbound(**(fields | more))  # type: ignore[arg-type] # tests name the fields they change
+
+    async def ask(self, text: str, **more: object) -> ReplyDelivered:
+        """Ask and wait until the reply is delivered."""
+        inbound = self.question(text, **more)  # type: ignore[arg-type] # as above
+        waiting = self.delivered(inbound.message_id)
+        self.inbox.on_message(inbound, None)
+        return await waiting
+
+    def delivered(self, message_id: int) -> Awaitable[ReplyDelivered]:
+        """The delivery of the reply to one message, heard from now on."""
+        found = self.bus.expect(ReplyDelivered, lambda event: event.message_id == message_id)
+        return asyncio.wait_for(found, 10)
+
+    def reply(self, message_id: int, channel: int = 100) -> str:
+        """The parts of the reply to a message, joined by a line."""
+        return "\n".join(m.content for m in self.discord.ours(channel, message_id))
+
+
+@asynccontextmanager
+async def talk(
+    path: Path,
+    *models: ScriptedModel,
+    workers: int = 4,
+    discord: MemoryDiscord | None = None,
+    trouble: TroubleSettings | None = None,
+    delivery: DeliverySettings | None = None,
+    clock: Clock | None = None,
+    running: bool = True,
+    grace_s: float = 5.0,
+) -> AsyncIterator[Talk]:
+    """A conversation on the database at `path`, its workers running."""
+    clock = clock or SystemClock()
+    bus = EventBus(clock)
+    rng = Random(1)
+    database = open_database(f"sqlite:///{path}", migrations=MIGRATIONS, clock=clock)
+    await database.start()
+    store = JobStore(database, clock, this_owner())
+    discord = discord or MemoryDiscord()
+    queue = JobQueue(store, bus, clock, capacity=1000, hard_max=4000)
+    recent = RecentMessages()
+    inbox = Inbox(Claims(store, bus, clock), queue, store, recent, bus, clock)
+    limits = NoLimits()
+    admission = Admission(clock, limits, lambda: OUR_ID, AdmissionSettings())
+    files = NoFiles()
+    reader = AttachmentReader(files, AttachmentSettings())
+    context = ContextBuilder(
+        discord, recent, Memory(database), reader, lambda: OUR_ID, ContextSettings()
+    )
+    breakers = Breakers(clock, bus, random=rng)
+    scripted = list(models) or [ScriptedModel()]
+    chain = [
+        Candidate(
+            model,
+            ModelGuard(
+                model.name,
+                breakers.get(model.provider),
+                breakers.get(model.name, BreakerSettings(named_wait_opens=True)),
+                limits,
+            ),
+        )
+        for model in scripted
+    ]
+    acknowledgement = Acknowledgement(queue, bus, clock, memory_turns=20, memory_text=2000)
+    pipeline = Pipeline(
+        admission,
+        context,
+        Generation(chain, bus, clock, GenerationSettings()),
+        Delivery(discord, store, clock, Pace(clock, 0.05), delivery or DeliverySettings()),
+        acknowledgement,
+        Trouble(queue, acknowledgement, admission, bus, clock, rng, trouble or TroubleSettings()),
+        clock,
+    )
+    crew = Workers(queue, pipeline.answer, Slots(workers), bus)
+    backfill = Backfill(discord, inbox, store, bus, clock, lambda: OUR_ID, BackfillSettings())
+    catch_up = CatchUp(backfill, store, clock)
+    start = snowflake_at(clock.wall())
+    whole = Talk(
+        discord, scripted, database, store, queue, inbox, recent, context, pipeline, crew,
+        catch_up, breakers, bus, clock, files, iter(range(start, start + 10**9)),
+    )  # fmt: skip
+    for job in await store.unfinished():
+        queue.adopt(job)
+    taking = asyncio.create_task(crew.run()) if running else None
+    try:
+        yield whole
+    finally:
+        if taking is not None:
+            taking.cancel()
+            await asyncio.wait((taking,))
+        await crew.drain(grace_s)
+        await inbox.close()
+        await database.stop()

@@ -1,0 +1,149 @@
+"""A Discord in memory that keeps the laws of `ports.DiscordRest`, with faults on request.
+
+`tests/contract/test_discord_rest_port.py` runs the same cases against it and the real adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from llmbot.conversation.messages import ChannelMessage, InteractionRef
+from llmbot.conversation.ports import Sent
+from llmbot.kernel.errors import DiscordNotFoundError, LlmbotError
+
+OUR_ID = 42
+
+
+@dataclass(slots=True)
+class MemoryDiscord:
+    """Channels of messages; `fault` is asked before each call and may return an error to raise.
+
+    An error from `late_fault` is raised after the call has had its effect: accepted, then lost.
+    """
+
+    channels: dict[int, list[ChannelMessage]] = field(default_factory=dict)
+    edits: list[tuple[int, str]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    typed: list[int] = field(default_factory=list)
+    nonces: dict[str, int] = field(default_factory=dict)
+    fault: Callable[[str], LlmbotError | None] = lambda _: None
+    late_fault: Callable[[str], LlmbotError | None] = lambda _: None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    next_id: int = 2_000_000_000_000_000_000
+
+    def seed(self, message: ChannelMessage) -> None:
+        """Put a message of somebody into its channel."""
+        self.channels.setdefault(message.channel_id, []).append(message)
+
+    def ours(self, channel_id: int, reply_to: int | None = None) -> list[ChannelMessage]:
+        """The bot's messages in a channel, or those that answer one message."""
+        return [
+            message
+            for message in self.channels.get(channel_id, [])
+            if message.author_is_us and reply_to in (None, message.reply_to)
+        ]
+
+    async def send(
+        self, channel_id: int, content: str, *, nonce: str, reply_to: int | None = None
+    ) -> Sent:
+        """See `DiscordRest.send`."""
+        self._begin("send")
+        known = self.nonces.get(nonce)
+        if known is not None:
+            message = self._find(channel_id, known)
+            return Sent(message.id, message.content)
+        self.next_id += 1
+        message = ChannelMessage(
+            self.next_id, channel_id, OUR_ID, "bot", content, True, True, reply_to, nonce
+        )
+        self.nonces[nonce] = message.id
+        self.seed(message)
+        self._end("send")
+        return Sent(message.id, content)
+
+    async def edit(self, channel_id: int, message_id: int, content: str) -> None:
+        """See `DiscordRest.edit`."""
+        self._begin("edit")
+        message = self._find(channel_id, message_id)
+        messages = self.channels[channel_id]
+        messages[messages.index(message)] = replace(message, content=content)
+        self.edits.append((message_id, content))
+        self._end("edit")
+
+    async def delete(self, channel_id: int, message_id: int) -> None:
+        """See `DiscordRest.delete`."""
+        self._begin("delete")
+        messages = self.channels.get(channel_id, [])
+        messages[:] = [message for message in messages if message.id != message_id]
+        self._end("delete")
+
+    async def typing(self, channel_id: int) -> None:
+        """See `DiscordRest.typing`."""
+        self._begin("typing")
+        self.typed.append(channel_id)
+        self._end("typing")
+
+    async def history(
+        self,
+        channel_id: int,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
+    ) -> list[ChannelMessage]:
+        """See `DiscordRest.history`."""
+        self._begin("history")
+        found = sorted(self.channels.get(channel_id, []), key=lambda message: message.id)
+        if after is not None:
+            return [message for message in found if message.id > after][:limit]
+        if before is not None:
+            found = [message for message in found if message.id < before]
+        return found[-limit:]
+
+    async def message(self, channel_id: int, message_id: int) -> ChannelMessage | None:
+        """See `DiscordRest.message`."""
+        self._begin("message")
+        found = self.channels.get(channel_id, [])
+        return next((message for message in found if message.id == message_id), None)
+
+    async def edit_original(self, interaction: InteractionRef, content: str) -> Sent:
+        """See `DiscordRest.edit_original`; the original stands in channel 0."""
+        return await self._original(f"original-{interaction.id}", content)
+
+    async def follow_up(self, interaction: InteractionRef, content: str) -> Sent:
+        """See `DiscordRest.follow_up`."""
+        self.next_id += 1
+        return await self._original(f"follow-{interaction.id}-{self.next_id}", content)
+
+    async def edit_follow_up(
+        self, interaction: InteractionRef, message_id: int, content: str
+    ) -> None:
+        """See `DiscordRest.edit_follow_up`."""
+        del interaction
+        await self.edit(0, message_id, content)
+
+    async def _original(self, nonce: str, content: str) -> Sent:
+        sent = await self.send(0, content, nonce=nonce)
+        if sent.content != content:
+            await self.edit(0, sent.id, content)
+        return Sent(sent.id, content)
+
+    def _begin(self, call: str) -> None:
+        self.calls.append(call)
+        error = self.fault(call)
+        if error is not None:
+            raise error
+
+    def _end(self, call: str) -> None:
+        self.changed.set()
+        error = self.late_fault(call)
+        if error is not None:
+            raise error
+
+    def _find(self, channel_id: int, message_id: int) -> ChannelMessage:
+        for message in self.channels.get(channel_id, []):
+            if message.id == message_id:
+                return message
+        raise DiscordNotFoundError
