@@ -50,9 +50,11 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     await running.stop()
 
 
-async def candidate(http: aiohttp.ClientSession, body: dict[str, Any]) -> dict[str, Any]:
+async def candidate(
+    http: aiohttp.ClientSession, body: dict[str, Any], model: str = MODEL
+) -> dict[str, Any]:
     """The one candidate of an answer."""
-    async with http.post(url(), json=body) as answer:
+    async with http.post(url(model), json=body) as answer:
         assert answer.status == 200
         found: dict[str, Any] = (await answer.json())["candidates"][0]
         return found
@@ -198,7 +200,7 @@ async def test_directives_shape_the_wire(http: aiohttp.ClientSession) -> None:
 async def test_limits_of_the_request_cut_the_answer(http: aiohttp.ClientSession) -> None:
     """Few output tokens end in MAX_TOKENS, all of them thought at worst; a stop word ends it."""
     limited = ask("[[length:4000]] go", maxOutputTokens=50, thinkingConfig={"thinkingBudget": 0})
-    found = await candidate(http, limited)
+    found = await candidate(http, limited, "gemini-3.6-flash")
     assert found["finishReason"] == "MAX_TOKENS"
     assert len(found["content"]["parts"][0]["text"]) == 200
     found = await candidate(http, ask("[[length:4000]] go", maxOutputTokens=5))

@@ -174,6 +174,57 @@ async def test_what_the_service_refuses_is_refused_in_its_words(
 
 
 @pytest.mark.parametrize(
+    ("model", "thinking", "said"),
+    [
+        ("gemini-3.8-flash", {"thinkingLevel": "LOW"}, ""),
+        ("gemini-3.8-flash", {"thinkingLevel": "MINIMAL"}, "Thinking level MINIMAL is not"),
+        ("gemini-3.8-flash", {"thinkingBudget": 0}, ""),
+        ("gemini-3.6-flash", {"thinkingLevel": "MINIMAL"}, ""),
+        ("gemini-3.5-flash-lite", {"thinkingLevel": "MINIMAL"}, ""),
+        ("gemini-3.5-flash-lite", {"thinkingBudget": 0}, "Budget 0 is invalid."),
+        ("gemini-3.1-flash-lite", {"thinkingBudget": 0}, ""),
+        ("gemini-2.5-flash", {"thinkingLevel": "LOW"}, "Thinking level is not supported"),
+        ("gemini-2.5-flash", {"thinkingBudget": 0}, ""),
+        ("gemini-2.5-pro", {"thinkingBudget": 0}, "Budget 0 is invalid."),
+    ],
+)
+async def test_each_model_has_its_own_rules_of_thinking(
+    http: aiohttp.ClientSession, model: str, thinking: dict[str, Any], said: str
+) -> None:
+    """A level or budget that a model does not take is a 400, as measured on the live service."""
+    body = {**HELLO, "generationConfig": {"thinkingConfig": thinking}}
+    status, answer = await generate(http, body, f"{MODELS}/{model}")
+    assert status == (400 if said else 200)
+    assert not said or answer["error"]["message"].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("model", "status"),
+    [
+        ("gemini-3.8-flash", 400),
+        ("gemini-3.6-flash", 400),
+        ("gemini-3.5-flash-lite", 400),
+        ("gemini-3.1-flash-lite", 200),
+        ("gemini-2.5-flash", 200),
+    ],
+)
+async def test_newer_models_refuse_to_go_on_with_their_own_turn(
+    http: aiohttp.ClientSession, model: str, status: int
+) -> None:
+    """A request that ends with a model turn is a 400 from the models of July 2026 on."""
+    begun = {"role": "model", "parts": [{"text": "Once upon"}]}
+    body = {"contents": [*HELLO["contents"], begun]}
+    assert (await generate(http, body, f"{MODELS}/{model}"))[0] == status
+
+
+async def test_penalties_are_not_enabled(http: aiohttp.ClientSession) -> None:
+    """No model takes a presence or frequency penalty."""
+    status, answer = await generate(http, {**HELLO, "generationConfig": {"presencePenalty": 0.5}})
+    assert status == 400
+    assert answer["error"]["message"] == "Penalty is not enabled for models/gemini-3.8-flash"
+
+
+@pytest.mark.parametrize(
     ("mime_type", "data", "said"),
     [
         ("image/gif", b"GIF89a" + bytes(20), "Unsupported MIME type: image/gif"),

@@ -78,6 +78,11 @@ def check_generate(
     contents: list[dict[str, Any]] = request.get("contents") or []
     system: dict[str, Any] = request.get("systemInstruction") or {}
     _check_contents(contents, extra_types)
+    if contents[-1].get("role") == "model" and not model.prefill:
+        raise invalid_argument(
+            "Requests ending with a model turn are not supported unless the last part is a "
+            "function response."
+        )
     if system and not system.get("parts"):
         raise _broken("system_instruction.parts", "contents.parts must not be empty.")
     if request.get("cachedContent"):
@@ -183,6 +188,8 @@ def _check_generation(config: Mapping[str, Any], model: ServedModel) -> None:
                 f"the supported range is from 1 (inclusive) to {model.output_token_limit + 1} "
                 "(exclusive). Update the value and try again."
             )
+    if config.get("presencePenalty") or config.get("frequencyPenalty"):
+        raise invalid_argument(f"Penalty is not enabled for models/{model.name}")
     _check_response_format(config, model)
     _check_thinking(config.get("thinkingConfig") or {}, model)
 
@@ -220,6 +227,10 @@ def _check_thinking(config: Mapping[str, Any], model: ServedModel) -> None:
         raise invalid_argument("You can only set only one of thinking budget and thinking level.")
     if level is not None and not model.thinking_levels:
         raise invalid_argument("Thinking level is not supported for this model.")
+    if level in model.refused_levels:
+        raise invalid_argument(f"Thinking level {level} is not supported for this model.")
+    if budget == 0 and model.zero_budget == "refused":
+        raise invalid_argument("Budget 0 is invalid. This model only works in thinking mode.")
     if budget is not None and not -1 <= budget <= model.thinking_budget_max:
         raise invalid_argument(
             f"The thinking budget {budget} is invalid. Please choose a value between 0 and "
@@ -248,7 +259,7 @@ def _check_safety(settings: list[dict[str, Any]]) -> None:
 def _thinks(config: Mapping[str, Any], model: ServedModel) -> bool:
     budget, level = config.get("thinkingBudget"), config.get("thinkingLevel")
     if budget is not None:
-        return bool(budget)
+        return bool(budget) or model.zero_budget == "ignored"
     if level is not None:
         return str(level) in {"LOW", "MEDIUM", "HIGH"}
     return model.thinks_by_default
