@@ -1,0 +1,124 @@
+"""Slash commands: acknowledged within Discord's three seconds, answered by the handler.
+
+Source: Discord API reference, "Receiving and Responding": the first response must come within 3 s,
+later ones edit the original for 15 minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from llmbot.adapters.discord_payloads import command_request, interaction_ref
+from llmbot.adapters.discord_rest import DiscordRestAdapter
+from llmbot.adapters.discord_tasks import Tasks
+from llmbot.conversation.messages import (
+    CommandDefinition,
+    CommandReply,
+    CommandRequest,
+    InteractionRef,
+)
+from llmbot.conversation.ports import GatewayHandler
+from llmbot.kernel.errors import DiscordNotFoundError, LlmbotError
+from llmbot.kernel.events import CommandExecuted, EventBus, Noted
+
+DEFER_AFTER_S = 1.5
+"""Leaves half of the three seconds for the network."""
+HANDLER_S = 10.0
+"""Once deferred nobody's patience but the user's is at stake; then an honest failure is shown."""
+
+APPLICATION_COMMAND = 2
+_CHAT_INPUT = 1
+
+_FAILED = "Something went wrong on my side while I ran this command. Please try again."
+_SLOW = "This command took too long and was stopped. Please try again in a minute."
+
+
+class CommandDesk:
+    """Takes interactions from the gateway and answers them through REST."""
+
+    def __init__(
+        self,
+        rest: DiscordRestAdapter,
+        handler: GatewayHandler,
+        definitions: Sequence[CommandDefinition],
+        tasks: Tasks,
+        bus: EventBus,
+    ) -> None:
+        self._rest = rest
+        self._handler = handler
+        self._deferred = frozenset(d.name for d in definitions if d.deferred)
+        self._tasks = tasks
+        self._bus = bus
+
+    def take(self, data: dict[str, Any]) -> None:
+        """Begin to answer an interaction; returns at once.
+
+        Raises:
+            KeyError, TypeError, ValueError: the payload cannot be understood.
+        """
+        details = data.get("data") or {}
+        if data.get("type") != APPLICATION_COMMAND or details.get("type", 1) != _CHAT_INPUT:
+            return  # no other kind is registered by this bot
+        reference = interaction_ref(data)
+        request = command_request(data, reference)
+        started = self._tasks.start(self._answer(request), f"discord-command-{request.name}")
+        if not started:
+            self._bus.publish(CommandExecuted(request.name, "too busy", 0))
+
+    async def _answer(self, request: CommandRequest) -> None:
+        try:
+            if request.name in self._deferred:
+                await self._answer_deferred(request)
+            else:
+                await self._answer_directly(request)
+        except LlmbotError as refusal:
+            self._bus.publish(Noted("Discord command", f"{request.name} unanswered: {refusal}"))
+
+    async def _answer_deferred(self, request: CommandRequest) -> None:
+        """Show "is thinking" first; then nothing that the handler does can be too slow."""
+        try:
+            await self._rest.acknowledge(request.interaction)
+        except DiscordNotFoundError:
+            raise  # too late: Discord has told the user that the bot did not respond
+        except LlmbotError as uncertain:
+            # Discord may be showing "is thinking" already; an answer must follow then.
+            self._bus.publish(Noted("Discord command", f"{request.name}: {uncertain}"))
+        reply = await self._asked(request)
+        if reply is not None:
+            await self._rest.edit_original(request.interaction, reply.text)
+
+    async def _answer_directly(self, request: CommandRequest) -> None:
+        running = asyncio.create_task(self._asked(request), name=f"command-{request.name}")
+        try:
+            done, _ = await asyncio.wait({running}, timeout=DEFER_AFTER_S)
+            if done:
+                await self._first_response(request.interaction, running.result())
+                return
+            await self._rest.acknowledge(request.interaction, private=True)
+            reply = await running
+            if reply is not None:
+                await self._rest.edit_original(request.interaction, reply.text)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+    async def _first_response(
+        self, interaction: InteractionRef, reply: CommandReply | None
+    ) -> None:
+        if reply is None:
+            await self._rest.acknowledge(interaction)
+        else:
+            await self._rest.acknowledge(interaction, text=reply.text, private=reply.private)
+
+    async def _asked(self, request: CommandRequest) -> CommandReply | None:
+        """What the handler says, or an honest sentence in its place."""
+        try:
+            async with asyncio.timeout(HANDLER_S):
+                return await self._handler.on_command(request)
+        except TimeoutError:
+            return CommandReply(_SLOW)
+        except Exception as failure:  # noqa: BLE001 - the user must get an answer whatever failed
+            self._bus.publish(Noted("Discord command", f"handler: {type(failure).__name__}"))
+            return CommandReply(_FAILED)

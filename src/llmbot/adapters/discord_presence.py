@@ -1,0 +1,59 @@
+"""`conversation.ports.Presence` over the gateway: the newest wish wins, at Discord's pace."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+from discord.errors import DiscordException
+
+from llmbot.adapters.discord_socket import GatewaySocket
+from llmbot.kernel.clock import Clock
+
+_OPCODE = 3
+_PACE_S = 4.1
+"""Discord takes five presence updates in twenty seconds."""
+_TEXT_LENGTH_MAX = 128
+_CUSTOM_STATUS = 4
+
+
+class GatewayPresence:
+    """Shows the last wish, and shows it anew on each connection."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wish: tuple[str, str] | None = None
+        self._shown: tuple[str, str] | None = None
+        self._socket: GatewaySocket | None = None
+        self._changed = asyncio.Event()
+
+    async def show(self, status: str, text: str) -> None:
+        """See `Presence.show`; only notes the wish, so it returns at once."""
+        self._wish = (status, text[:_TEXT_LENGTH_MAX])
+        self._changed.set()
+
+    def attach(self, socket: GatewaySocket | None) -> None:
+        """A connection is ready (or gone): what it shows is nothing yet."""
+        self._socket, self._shown = socket, None
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Send what is wished; ends only by cancellation."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            socket, wish = self._socket, self._wish
+            if socket is None or wish is None or wish == self._shown:
+                continue
+            try:
+                await socket.send_as_json({"op": _OPCODE, "d": _presence(*wish)})
+            except (OSError, aiohttp.ClientError, DiscordException):
+                continue  # shown again on the next connection
+            if socket is self._socket:
+                self._shown = wish
+            await self._clock.sleep(_PACE_S)
+
+
+def _presence(status: str, text: str) -> dict[str, object]:
+    activities = [{"name": "Custom Status", "type": _CUSTOM_STATUS, "state": text}] if text else []
+    return {"since": None, "activities": activities, "status": status, "afk": False}
