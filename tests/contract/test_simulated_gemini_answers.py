@@ -209,6 +209,19 @@ async def test_limits_of_the_request_cut_the_answer(http: aiohttp.ClientSession)
     assert await text_of(http, "[[echo]]one two three", stopSequences=["two"]) == "one "
 
 
+async def test_a_cut_answer_can_be_continued(http: aiohttp.ClientSession) -> None:
+    """Asked to go on after its own words, the model says the rest of that answer."""
+    asked = ask("[[length:900]] Tell me about hedgehogs42")["contents"][0]
+    whole = await text_of(http, asked["parts"][0]["text"])
+    begun = {"role": "model", "parts": [{"text": whole[:300]}]}
+    go_on = {"role": "user", "parts": [{"text": "Go on exactly where you stopped."}]}
+    found = await candidate(http, {"contents": [asked, begun, go_on]})
+    assert whole[:300] + found["content"]["parts"][0]["text"] == whole
+    begun["parts"] = [{"text": "Something else."}]
+    other = await candidate(http, {"contents": [asked, begun, go_on]})
+    assert other["content"]["parts"][0]["text"] not in whole
+
+
 async def test_json_mode_answers_in_json(http: aiohttp.ClientSession) -> None:
     """With a schema the answer is a value of that schema."""
     wanted = {

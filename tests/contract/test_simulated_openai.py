@@ -114,6 +114,21 @@ async def test_an_image_and_a_limit_are_obeyed(client: AsyncOpenAI) -> None:
     assert len(limited.choices[0].message.content) == 100
 
 
+async def test_a_cut_answer_can_be_continued(client: AsyncOpenAI) -> None:
+    """Asked to go on after its own words, the model says the rest of that answer."""
+    question = "[[length:900]] Tell me about hedgehogs42"
+    whole = (await ask(client, question)).choices[0].message.content
+    rest = await client.chat.completions.create(
+        model=MODEL,
+        messages=[
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": whole[:300]},
+            {"role": "user", "content": "Please continue."},
+        ],
+    )
+    assert whole[:300] + (rest.choices[0].message.content or "") == whole
+
+
 async def test_models_are_listed(client: AsyncOpenAI) -> None:
     """Every served model can be listed and read by name."""
     names = [model.id async for model in client.models.list()]

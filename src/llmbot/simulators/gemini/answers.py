@@ -83,6 +83,8 @@ def compose(seed: int, question: Question) -> Answer:
     rng = random.Random(int.from_bytes(digest.digest(), "big"))
     writer = _Writer(rng, question)
     thoughts = tuple(writer.fill(thought) for thought in phrases.THOUGHTS[: rng.randrange(1, 5)])
+    if (rest := _rest(seed, question)) is not None:
+        return Answer(rest, thoughts, "continued")
     if question.echo is not None:
         return Answer(question.echo, thoughts, "echo")
     if "context" in question.flags:
@@ -97,6 +99,15 @@ def compose(seed: int, question: Question) -> Answer:
     if (length := question.numbers.get("length")) is not None:
         text = _to_length(writer, text, length)
     return Answer(text, thoughts, kind)
+
+
+def _rest(seed: int, question: Question) -> str | None:
+    """What is left of the earlier answer, where the question asks to go on with it."""
+    if question.earlier is None or not question.spoken:
+        return None
+    whole = compose(seed, question.earlier).text
+    rest = whole.removeprefix(question.spoken)
+    return rest if rest and len(rest) < len(whole) else None
 
 
 def _small_talk(question: Question) -> str:

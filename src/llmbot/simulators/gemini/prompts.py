@@ -16,7 +16,7 @@ from llmbot.simulators.gemini.errors import (
     bad_payload,
     invalid_argument,
 )
-from llmbot.simulators.gemini.questions import Attachment, Question, read_question
+from llmbot.simulators.gemini.questions import Attachment, Question, going_on, read_question
 
 REQUEST_BYTES_MAX = 20 * 1024 * 1024
 _ROLES = frozenset({"", "user", "model", "function"})
@@ -266,18 +266,28 @@ def _thinks(config: Mapping[str, Any], model: ServedModel) -> bool:
 
 
 def _question(contents: list[dict[str, Any]], system: Mapping[str, Any]) -> Question:
-    last = next((c for c in reversed(contents) if c.get("role") != "model"), contents[-1])
-    attachments = tuple(
-        Attachment(part["inlineData"]["mimeType"], len(part["inlineData"]["data"]))
-        for content in contents
-        for part in content["parts"]
-        if "inlineData" in part and content is last
-    )
+    asked = [number for number, content in enumerate(contents) if content.get("role") != "model"]
+    last = asked[-1] if asked else len(contents) - 1
     turns = tuple(
         (content.get("role") or "user", _text(content)[:_TURN_CHARS].replace("\n", " "))
         for content in contents
     )
-    return read_question(_text(last), attachments, turns, _text(system))
+    question = read_question(
+        _text(contents[last]), _attachments(contents[last]), turns, _text(system)
+    )
+    if len(asked) < 2 or asked[-2] != last - 2:  # noqa: PLR2004  # this question and one answered before it
+        return question
+    before = contents[last - 2]
+    earlier = read_question(_text(before), _attachments(before))
+    return going_on(question, earlier, _text(contents[last - 1]))
+
+
+def _attachments(content: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(part["inlineData"]["mimeType"], len(part["inlineData"]["data"]))
+        for part in content["parts"]
+        if "inlineData" in part
+    )
 
 
 def _text(content: Mapping[str, Any]) -> str:

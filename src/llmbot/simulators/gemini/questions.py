@@ -3,6 +3,8 @@
 A client may wrap what people say in tags, `<said by="Ann">…</said>`; then the question is what
 stands in the last pair of the tag that the turn begins with.
 
+Asked to go on or to continue, the model goes on with its last answer where that broke off.
+
 A directive is `[[name]]` or `[[name:value]]` anywhere in the last user turn:
 
     [[echo]]text        answers exactly `text`, up to `[[/echo]]` or the end of that part
@@ -22,7 +24,7 @@ A directive is `[[name]]` or `[[name:value]]` anywhere in the last user turn:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 KINDS = frozenset(
     {"code", "table", "list", "links", "emoji", "cjk", "paragraphs", "chat", "long", "mentions"}
@@ -33,6 +35,8 @@ _DIRECTIVE = re.compile(r"\[\[(/?[a-z]{1,12})(?::([A-Za-z0-9_.]{1,24}))?\]\]")
 _MARKUP = re.compile(r"<(?:@[!&]?|#|t:|a?:\w{1,32}:)[\w:]{1,40}>")
 _WORD = re.compile(r"\w+(?:[-'\u2019.]\w+)*")
 _OPENING_TAG = re.compile(r"\s{0,8}<([A-Za-z_]{1,20})[\s>]")
+_GO_ON = re.compile(r"\b(?:go on|continue|carry on)\b", re.IGNORECASE)
+_GO_ON_CHARS = 200  # a longer text asks for something of its own
 _READ_CHARS = 4_000  # of a question, half from each end: what is longer is pasted matter
 _WORD_CHARS = 64
 _KEYWORDS = 24
@@ -62,7 +66,8 @@ class Attachment:
 class Question:
     """What the last user turn asks, and what came with it.
 
-    `turns` are (role, first characters) of the whole conversation, for `[[context]]`.
+    `turns` are (role, first characters) of the whole conversation, for `[[context]]`. `earlier` is
+    the question before this one and `spoken` what was answered to it, where this asks to go on.
     """
 
     text: str
@@ -76,6 +81,8 @@ class Question:
     flags: frozenset[str] = frozenset()
     wait_s: float = 0.0
     finish: str = ""
+    earlier: Question | None = None
+    spoken: str = ""
 
 
 def read_question(
@@ -121,6 +128,13 @@ def read_question(
         wait_s=wait_s,
         finish=finish,
     )
+
+
+def going_on(question: Question, earlier: Question, spoken: str) -> Question:
+    """The question with what came before it, if it asks to go on with that."""
+    if len(question.text) > _GO_ON_CHARS or not _GO_ON.search(question.text):
+        return question
+    return replace(question, earlier=earlier, spoken=spoken)
 
 
 def unwrapped(text: str) -> str:

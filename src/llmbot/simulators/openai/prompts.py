@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from llmbot.simulators.gemini import tokens
-from llmbot.simulators.gemini.questions import Attachment, Question, read_question
+from llmbot.simulators.gemini.questions import Attachment, Question, going_on, read_question
 from llmbot.simulators.openai.errors import OpenAIError
 
 _ROLES = ("system", "assistant", "user", "function", "tool", "developer")
@@ -65,6 +65,15 @@ _KNOWN = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class _Said:
+    """One message as it was read."""
+
+    role: str
+    text: str
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChatPrompt:
     """A chat completion request that was accepted; `token_limit` None for none."""
 
@@ -93,7 +102,8 @@ def read_chat(body: bytes) -> ChatPrompt:
         raise _refused("you must provide a model parameter", "model", None)
     for name, (least, most) in _RANGES.items():
         _check_range(request, name, least, most)
-    turns, text, attachments = _read_messages(request.get("messages"))
+    messages = _read_messages(request.get("messages"))
+    turns = [(said.role, said.text) for said in messages]
     system = "\n".join(said for role, said in turns if role in {"system", "developer"})
     shown = tuple((role, said[:_TURN_CHARS].replace("\n", " ")) for role, said in turns)
     options = request.get("stream_options") or {}
@@ -105,9 +115,9 @@ def read_chat(body: bytes) -> ChatPrompt:
         )
     return ChatPrompt(
         model=model,
-        question=read_question(text, attachments, shown, system),
+        question=_question(messages, shown, system),
         prompt_tokens=sum(tokens.count_text(said) + 4 for _, said in turns)
-        + tokens.IMAGE_TOKENS * len(attachments),
+        + tokens.IMAGE_TOKENS * sum(len(said.attachments) for said in messages),
         stream=request.get("stream") is True,
         include_usage=bool(options.get("include_usage")),
         token_limit=request.get("max_completion_tokens") or request.get("max_tokens"),
@@ -166,10 +176,20 @@ def _stops(value: object) -> tuple[str, ...]:
     return tuple(str(stop) for stop in stops)
 
 
-def _read_messages(
-    messages: object,
-) -> tuple[list[tuple[str, str]], str, tuple[Attachment, ...]]:
-    """Role and text of every message, the text of the last user message and its files."""
+def _question(messages: list[_Said], turns: tuple[tuple[str, str], ...], system: str) -> Question:
+    asked = [number for number, said in enumerate(messages) if said.role == "user"]
+    if not asked:
+        return read_question("", (), turns, system)
+    last = messages[asked[-1]]
+    question = read_question(last.text, last.attachments, turns, system)
+    if len(asked) < 2 or asked[-2] != asked[-1] - 2:  # noqa: PLR2004  # this question and one answered before it
+        return question
+    before, between = messages[asked[-2]], messages[asked[-1] - 1]
+    return going_on(question, read_question(before.text, before.attachments), between.text)
+
+
+def _read_messages(messages: object) -> list[_Said]:
+    """Role, text and files of every message."""
     if messages is None:
         raise _refused(
             "Missing required parameter: 'messages'.", "messages", "missing_required_parameter"
@@ -181,9 +201,7 @@ def _read_messages(
             "messages",
             "empty_array",
         )
-    turns: list[tuple[str, str]] = []
-    last = ""
-    files: tuple[Attachment, ...] = ()
+    read: list[_Said] = []
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
         role = message.get("role") if isinstance(message, dict) else None
@@ -195,10 +213,8 @@ def _read_messages(
                 "invalid_value",
             )
         text, attachments = _read_content(message, f"{where}.content")
-        turns.append((role, text))
-        if role == "user":
-            last, files = text, attachments
-    return turns, last, files
+        read.append(_Said(role, text, attachments))
+    return read
 
 
 def _read_content(message: dict[str, Any], where: str) -> tuple[str, tuple[Attachment, ...]]:
