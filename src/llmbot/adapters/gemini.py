@@ -36,6 +36,7 @@ from llmbot.adapters.model_stream import Piece, lawful
 from llmbot.adapters.model_transport import (
     close_response,
     connect_timeout,
+    is_header_value,
     new_http_client,
     parsed,
     payloads_of,
@@ -168,7 +169,7 @@ class GeminiModels:
                 if self._closed:
                     raise ModelUnavailableError("The client of Gemini is closed.")
                 if self._client is None:
-                    if not self._api_key or not self._api_key.isascii():
+                    if not is_header_value(self._api_key):
                         raise ModelCredentialsError("The key for Gemini is empty or no key at all.")
                     self._http = self._http or new_http_client(
                         self._base_url,

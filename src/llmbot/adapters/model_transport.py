@@ -75,6 +75,11 @@ def connect_timeout(seconds: float) -> httpx2.Timeout:
     return httpx2.Timeout(None, connect=seconds, pool=seconds)
 
 
+def is_header_value(key: str) -> bool:
+    """Whether a key can be sent; what cannot would be shown by the error of whoever tries."""
+    return bool(key) and key.isascii() and key.isprintable()
+
+
 def _tls(base_url: str) -> ssl.SSLContext:
     """Certificates are loaded (about 30 ms) only where they are needed; none means none trusted."""
     if urlsplit(base_url).scheme == "http":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from http import HTTPStatus
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -22,6 +21,7 @@ import httpx2
 from llmbot.adapters.model_stream import Piece, lawful
 from llmbot.adapters.model_transport import (
     connect_timeout,
+    is_header_value,
     new_http_client,
     parsed,
     payloads_of,
@@ -30,7 +30,6 @@ from llmbot.adapters.model_transport import (
 )
 from llmbot.adapters.openai_wire import (
     DONE,
-    Refusal,
     pieces_of,
     read_refusal,
     refusal_error,
@@ -144,7 +143,7 @@ class OpenAiCompatibleModels:
                 if self._closed:
                     raise ModelUnavailableError(f"The client of {self.provider} is closed.")
                 if self._client is None:
-                    if not self._api_key.isascii():
+                    if not is_header_value(self._api_key):
                         raise ModelCredentialsError(f"The key for {self.provider} is no key.")
                     self._http = self._http or new_http_client(
                         self._base_url, connections_max=self._connections_max
@@ -175,32 +174,28 @@ class OpenAiCompatibleModels:
         The one case in which a call is sent twice, once for the life of the process: servers older
         than `stream_options` refuse every request that names it.
         """
-        refusal = self._refusal(error)
-        if refusal is None or "stream_options" not in body:
+        import openai  # noqa: PLC0415 - imported by now, or nothing was called
+
+        refused = openai.BadRequestError | openai.UnprocessableEntityError
+        if not isinstance(error, refused) or "stream_options" not in body:
             return False
+        refusal = read_refusal(error.status_code, error.body)
         if "stream_options" not in refusal.param + refusal.text:
-            return False
-        if refusal.code not in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
             return False
         self._with_usage = False
         del body["stream_options"]
         return True
 
-    def _refusal(self, error: Exception) -> Refusal | None:
+    def classified(self, error: Exception) -> LlmbotError:
+        """Which of our errors an exception of the SDK or the transport is."""
         import openai  # noqa: PLC0415 - imported by now, or nothing was called
 
         if isinstance(error, openai.APIStatusError):
-            return read_refusal(error.status_code, error.body)
-        return None
-
-    def classified(self, error: Exception) -> LlmbotError:
-        """Which of our errors an exception of the SDK or the transport is."""
-        refusal = self._refusal(error)
-        if refusal is None:
-            return transport_error(error.__cause__ or error)
-        response = getattr(error, "response", None)
-        headers = response.headers if isinstance(response, httpx2.Response) else None
-        return refusal_error(refusal, headers, now_wall_s=self._clock.wall())
+            refusal = read_refusal(error.status_code, error.body)
+            return refusal_error(refusal, error.response.headers, now_wall_s=self._clock.wall())
+        if isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
+            return transport_error(error.__cause__)
+        return transport_error(error)
 
 
 def _is_installed(package: str) -> bool:
