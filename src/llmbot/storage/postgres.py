@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmbot.kernel.errors import RefusedError, SecondInstanceError, StoreUnavailableError
-from llmbot.storage.contract import DatabaseRebuilt
+from llmbot.storage.contract import DatabaseRebuilt, Migration
 from llmbot.storage.group_commit import Connection
 from llmbot.storage.postgres_connection import PostgresConnection
 
@@ -26,6 +27,7 @@ class PostgresEngine:
     """A schema in a PostgreSQL database; see `threaded.Engine`."""
 
     kind = "postgresql"
+    damaged = False
     disk_look_every_s = 60.0
 
     def __init__(self, url: str, owner: str) -> None:
@@ -33,8 +35,9 @@ class PostgresEngine:
         self._url = url
         self._name = f"llmbot {owner}".strip()
 
-    def prepare(self) -> DatabaseRebuilt | None:
+    def prepare(self, migrations: Sequence[Migration]) -> DatabaseRebuilt | None:
         """Nothing: the server keeps its own files."""
+        del migrations
         return None
 
     def connect_writer(self) -> Connection:

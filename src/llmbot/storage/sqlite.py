@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DataDirectoryError
-from llmbot.storage.contract import DatabaseRebuilt
+from llmbot.storage.contract import DatabaseRebuilt, Migration
 from llmbot.storage.files import create_private
 from llmbot.storage.group_commit import Connection
 from llmbot.storage.sqlite_backup import back_up
-from llmbot.storage.sqlite_connection import SqliteConnection
+from llmbot.storage.sqlite_connection import SqliteConnection, classify
+from llmbot.storage.sqlite_repair import inspect, rebuild, resume
 
 UNITS_BETWEEN_CHECKPOINTS = 500
 """A unit writes two to four pages, so the log stays well below `WAL_PAGES_MAX`."""
@@ -28,28 +31,49 @@ class SqliteEngine:
         self._path = path
         self._clock = clock
         self._units_in_log = 0
+        self._damage = ""
 
-    def prepare(self) -> DatabaseRebuilt | None:
-        """Make the file and its directory where they are missing.
+    @property
+    def damaged(self) -> bool:
+        """See `threaded.Engine.damaged`."""
+        return bool(self._damage)
+
+    def prepare(self, migrations: Sequence[Migration]) -> DatabaseRebuilt | None:
+        """Make the file and its directory where they are missing; rebuild what is damaged.
 
         Raises:
             DataDirectoryError: they cannot be made or written.
+            StoreUnavailableError: the file could not be read.
         """
         try:
+            rebuilt = resume(self._path, self._clock)
             create_private(self._path)
+            damage = self._damage or inspect(self._path)
+            if damage:
+                rebuilt = rebuild(self._path, damage, migrations, self._clock) or rebuilt
         except OSError as error:
+            reason = error.strerror or type(error).__name__
             raise DataDirectoryError(
-                f"The database {self._path} cannot be written: {error.strerror}."
+                f"The database {self._path} cannot be written: {reason}."
             ) from error
-        return None
+        except sqlite3.Error as error:
+            # While salvaging: not damage but, for instance, a disk that fails.
+            raise classify(error) from error
+        self._damage = ""
+        return rebuilt
 
     def connect_writer(self) -> SqliteConnection:
         """See `threaded.Engine.connect_writer`."""
-        return SqliteConnection(self._path, self._clock)
+        return SqliteConnection(self._path, self._clock, on_damage=self._note_damage)
 
     def connect_reader(self) -> SqliteConnection:
         """See `threaded.Engine.connect_reader`."""
-        return SqliteConnection(self._path, self._clock, read_only=True)
+        return SqliteConnection(
+            self._path, self._clock, read_only=True, on_damage=self._note_damage
+        )
+
+    def _note_damage(self, words: str) -> None:
+        self._damage = words
 
     def tidy(self, connection: Connection, units: int) -> None:
         """Copy the log into the database after, not before, the answers to the units went out."""

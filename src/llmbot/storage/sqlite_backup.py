@@ -34,9 +34,10 @@ def back_up(source: Path, target: Path, clock: Clock) -> int:
         size = partial.stat().st_size
         replace_durably(partial, target)
     except (sqlite3.Error, OSError) as error:
+        raise classify(error) from error
+    finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise classify(error) from error
     return size
 
 

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from llmbot.kernel.clock import Clock
@@ -76,6 +76,24 @@ def classify(error: BaseException, *, read_only: bool = False) -> LlmbotError:
     return DefectError(f"A parameter cannot be stored: {type(error).__name__}")
 
 
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A bare connection for looking at a file that may be damaged; changes nothing in it.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    raw = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+    )
+    # A page whose cells overlap is reported, not read as if it were sound.
+    raw.execute("PRAGMA cell_size_check = ON")
+    raw.execute("PRAGMA mmap_size = 0")
+    return raw
+
+
 def set_up(raw: sqlite3.Connection, *, read_only: bool) -> None:
     """Make a fresh connection durable and careful.
 
@@ -106,17 +124,31 @@ def set_up(raw: sqlite3.Connection, *, read_only: bool) -> None:
         raw.execute(f"PRAGMA {pragma}").fetchall()
 
 
+def _unheard(_: str) -> None:
+    """Nobody listens."""
+
+
 class SqliteConnection:
     """One connection on one thread; see `group_commit.Connection`."""
 
-    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        read_only: bool = False,
+        on_damage: Callable[[str], None] = _unheard,
+    ) -> None:
         """Open the file, which must exist; a vanished one is never silently made anew.
+
+        `on_damage` hears SQLite's words when the file turns out to be damaged.
 
         Raises:
             StoreUnavailableError: it could not be opened.
         """
         self.statement_error: LlmbotError | None = None
         self._path = path
+        self._on_damage = on_damage
         self._clock = clock
         self._deadline = 0.0
         self._read_only = read_only
@@ -130,7 +162,7 @@ class SqliteConnection:
                 cached_statements=256,
             )
         except sqlite3.Error as error:
-            raise classify(error) from error
+            raise self._classified(error) from error
         self._run = self._raw.execute
         try:
             set_up(self._raw, read_only=read_only)
@@ -138,7 +170,7 @@ class SqliteConnection:
             self._inode = path.stat().st_ino
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise classify(error) from error
+            raise self._classified(error) from error
         except DataDirectoryError:
             self.close()
             raise
@@ -169,8 +201,13 @@ class SqliteConnection:
             raise self._failed(error) from (error if isinstance(error, sqlite3.Error) else None)
 
     def _failed(self, error: Exception) -> LlmbotError:
-        self.statement_error = classify(error, read_only=self._read_only)
+        self.statement_error = self._classified(error)
         return self.statement_error
+
+    def _classified(self, error: Exception) -> LlmbotError:
+        if primary_code(error) in DAMAGE:
+            self._on_damage(str(error))
+        return classify(error, read_only=self._read_only)
 
     def begin(self) -> None:
         """Start a transaction: a write one takes the write lock at once."""
@@ -214,7 +251,7 @@ class SqliteConnection:
         try:
             self._run(sql)
         except sqlite3.Error as error:
-            raise classify(error) from error
+            raise self._classified(error) from error
 
     def _too_late(self) -> bool:
         return self._clock.monotonic() > self._deadline

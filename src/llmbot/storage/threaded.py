@@ -27,10 +27,22 @@ T = TypeVar("T")
 class Engine(Protocol):
     """What differs between kinds of databases; all methods run on the database's threads."""
 
-    kind: str
-    disk_look_every_s: float
+    @property
+    def kind(self) -> str:
+        """The scheme of its addresses."""
+        ...
 
-    def prepare(self) -> DatabaseRebuilt | None:
+    @property
+    def disk_look_every_s(self) -> float:
+        """How often its size may be asked for."""
+        ...
+
+    @property
+    def damaged(self) -> bool:
+        """Whether its files turned out to be damaged since `prepare`, which repairs them."""
+        ...
+
+    def prepare(self, migrations: Sequence[Migration]) -> DatabaseRebuilt | None:
         """Make the database ready to be connected to; what was rebuilt, if it was damaged."""
         ...
 
@@ -89,17 +101,28 @@ class WriterDuty:
     def open(self) -> None:
         """Check, repair, migrate, mark."""
         check_order(self._migrations)
-        self.rebuilt = self._engine.prepare()
+        self.rebuilt = self._engine.prepare(self._migrations)
+        try:
+            self._begin_life()
+        except LlmbotError:
+            if not self._engine.damaged:
+                raise
+            # Noted as ended cleanly, yet damaged: what showed it is repaired like the rest.
+            self.rebuilt = self._engine.prepare(self._migrations)
+            self._begin_life()
+        self._alive = True
+        self._disk_looked_at = self._clock.monotonic()
+
+    def _begin_life(self) -> None:
         try:
             connection = self._link.get()
             migrate(connection, self._migrations)
-            self.was_unclean = begin_life(connection, self._owner)
+            unclean = begin_life(connection, self._owner)
+            self.was_unclean = unclean or self.rebuilt is not None
             self.disk_bytes = self._engine.disk_bytes(connection)
         except BaseException:
             self._link.drop()
             raise
-        self._alive = True
-        self._disk_looked_at = self._clock.monotonic()
 
     def process(self, batch: Sequence[Unit]) -> None:
         """Commit a batch."""
@@ -120,9 +143,11 @@ class WriterDuty:
     def close(self) -> None:
         """Note the clean end; where that fails, the next start checks the database."""
         try:
-            connection = self._link.get()
-            end_life(connection)
-            self._engine.finish(connection)
+            # A damaged file gets no clean end, so that the next start repairs it.
+            if not self._engine.damaged:
+                connection = self._link.get()
+                end_life(connection)
+                self._engine.finish(connection)
         finally:
             self._alive = False
             self._link.drop()
