@@ -188,7 +188,8 @@ async def talk(
         Trouble(queue, acknowledgement, admission, bus, clock, rng, trouble or TroubleSettings()),
         clock,
     )
-    crew = Workers(queue, pipeline.answer, Slots(workers), bus)
+    crew = Workers(queue, pipeline.answer, pipeline.shed, Slots(workers), bus)
+    queue.shed = crew.shed
     backfill = Backfill(discord, inbox, store, bus, clock, lambda: OUR_ID, BackfillSettings())
     catch_up = CatchUp(backfill, store, clock)
     start = snowflake_at(clock.wall())

@@ -1,86 +1,73 @@
 """The only place that constructs: every part is made here and handed what it needs.
 
 `build` reads like the architecture: mechanisms, edges, conversation, services; the list of services
-is the supervision tree. `run_bot` gives the whole its life and its end.
+is the supervision tree. `run.py` gives the whole its life and its end.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from llmbot.adapters.discord_gateway import DiscordConnection
+from llmbot.adapters.discord_sync import CommandMemory
+from llmbot.adapters.files import HttpFileFetcher
+from llmbot.app.limits import Limits
+from llmbot.app.models import build_chain
+from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
+from llmbot.app.services import (
+    DatabaseService,
+    DiscordService,
+    HousekeepingService,
+    QueueService,
+    WorkerService,
+)
+from llmbot.app.slots import FixedSlots
+from llmbot.app.state import bot_state
+from llmbot.app.supervisor import Service, Supervisor
+from llmbot.app.translate import (
+    admission_settings,
+    attachment_settings,
+    context_settings,
+    delivery_settings,
+    generation_settings,
+    trouble_settings,
+)
+from llmbot.conversation.acknowledgement import Acknowledgement
+from llmbot.conversation.admission import Admission
+from llmbot.conversation.attachments import AttachmentReader
+from llmbot.conversation.backfill import Backfill, BackfillSettings
+from llmbot.conversation.catchup import CatchUp
+from llmbot.conversation.claim import Claims
+from llmbot.conversation.commands.definitions import DEFINITIONS
+from llmbot.conversation.commands.handlers import Commands
+from llmbot.conversation.context import ContextBuilder
+from llmbot.conversation.delivery import Delivery
+from llmbot.conversation.generation import Generation
+from llmbot.conversation.inbound import Inbox
+from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.memory import Memory
+from llmbot.conversation.pace import Pace
+from llmbot.conversation.pipeline import Pipeline
+from llmbot.conversation.queue import JobQueue
+from llmbot.conversation.recent import RecentMessages
+from llmbot.conversation.schema import MIGRATIONS
+from llmbot.conversation.trouble import Trouble
+from llmbot.conversation.workers import Workers
+from llmbot.resilience.breakers import Breakers
+from llmbot.storage.database import open_database
 
-Mode = Literal["live", "simulated"]
+MEMORY_TURNS = 40
+"""Turns kept of each conversation."""
+
+MEMORY_TEXT = 4000
+"""Characters kept of each turn."""
 
 RETENTION_S = 30 * 86_400.0
 """How long the record of an ended message is kept: far longer than anything can come again."""
 
+STOP_EXTRA_S = 5.0
+"""For closing what remains once the answers under way have had their grace."""
+
 QUEUE_HARD_FACTOR = 4
 """Memory holds at most so many times the queue's capacity, even while nothing can be shed."""
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What every part may be handed."""
-
-    settings: Settings
-    mode: Mode
-    clock: Clock
-    rng: Random
-    bus: EventBus
-    owner: Owner
-
-
-@dataclass(frozen=True, slots=True)
-class Mechanisms:
-    """What keeps trouble small and what was accepted."""
-
-    database: Database
-    store: JobStore
-    breakers: Breakers
-    queue: JobQueue
-    claims: Claims
-    slots: Slots
-    model_limits: ModelLimits
-    user_limits: UserLimits
-
-
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """The outside: Discord, files, models."""
-
-    discord: DiscordConnection
-    fetcher: HttpFileFetcher
-    chain: ModelChain
-
-    def our_id(self) -> int | None:
-        """The bot's user id, once Discord has told it."""
-        return self.discord.facts().user_id
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """The data plane."""
-
-    inbox: Inbox
-    recent: RecentMessages
-    context: ContextBuilder
-    generation: Generation
-    delivery: Delivery
-    admission: Admission
-    acknowledgement: Acknowledgement
-    pipeline: Pipeline
-    workers: Workers
-    catch_up: CatchUp
-
-
-@dataclass(frozen=True, slots=True)
-class Bot:
-    """All parts of a running bot."""
-
-    house: House
-    mechanisms: Mechanisms
-    edges: Edges
-    conversation: Conversation
-    supervisor: Supervisor
 
 
 def build_mechanisms(house: House) -> Mechanisms:
@@ -101,9 +88,8 @@ def build_mechanisms(house: House) -> Mechanisms:
         breakers=Breakers(clock, bus, random=house.rng),
         queue=JobQueue(store, bus, clock, capacity=capacity, hard_max=capacity * QUEUE_HARD_FACTOR),
         claims=Claims(store, bus, clock),
-        slots=build_slots(settings),
-        model_limits=build_model_limits(house),
-        user_limits=build_user_limits(house),
+        limits=Limits(settings, store, clock),
+        slots=FixedSlots(settings.limits.workers_max),
     )
 
 
@@ -119,15 +105,15 @@ def build_edges(house: House, mechanisms: Mechanisms, inbox: Inbox) -> Edges:
         clock=house.clock,
         rng=house.rng,
         commands=DEFINITIONS,
-        command_memory=(
-            lambda: store.meta("commands_hash"),
-            lambda value: store.set_meta("commands_hash", value),
+        command_memory=CommandMemory(
+            lambda application: store.meta(f"commands:{application}"),
+            lambda application, value: store.set_meta(f"commands:{application}", value),
         ),
     )
     return Edges(
         discord=discord,
         fetcher=HttpFileFetcher(),
-        chain=build_chain(settings, mechanisms.breakers, mechanisms.model_limits, house.clock),
+        chain=build_chain(settings, mechanisms.breakers, mechanisms.limits, house.clock),
     )
 
 
@@ -137,12 +123,14 @@ def build_conversation(
     """The data plane, in the order of `pipeline.py`."""
     settings, bus, clock = house.settings, house.bus, house.clock
     store, queue, rest = mechanisms.store, mechanisms.queue, edges.discord.rest
-    admission = Admission(clock, mechanisms.user_limits, edges.our_id, admission_settings(settings))
+    admission = Admission(clock, mechanisms.limits, edges.our_id, admission_settings(settings))
     context = ContextBuilder(
         rest,
         recent,
         Memory(mechanisms.database),
-        AttachmentReader(edges.fetcher, attachment_settings(settings, house.mode)),
+        AttachmentReader(
+            edges.fetcher, attachment_settings(settings, simulated=house.mode == "simulated")
+        ),
         edges.our_id,
         context_settings(settings),
     )
@@ -152,7 +140,7 @@ def build_conversation(
         store,
         clock,
         Pace(clock, settings.streaming.edit_interval_s),
-        DeliverySettings(settle_s=settings.streaming.settle_ms / 1000),
+        delivery_settings(settings),
     )
     acknowledgement = Acknowledgement(
         queue, bus, clock, memory_turns=MEMORY_TURNS, memory_text=MEMORY_TEXT
@@ -164,7 +152,7 @@ def build_conversation(
         bus,
         clock,
         house.rng,
-        TroubleSettings(attempts_max=settings.limits.attempts_max),
+        trouble_settings(settings),
     )
     pipeline = Pipeline(admission, context, generation, delivery, acknowledgement, trouble, clock)
     backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())
@@ -177,6 +165,73 @@ def build_conversation(
         admission=admission,
         acknowledgement=acknowledgement,
         pipeline=pipeline,
-        workers=Workers(queue, pipeline.answer, mechanisms.slots, bus),
+        workers=Workers(queue, pipeline.answer, pipeline.shed, mechanisms.slots, bus),
         catch_up=CatchUp(backfill, store, clock),
     )
+
+
+def build(house: House) -> Bot:
+    """A bot, put together and not started.
+
+    Raises:
+        StartupError: a setting is wrong.
+    """
+    mechanisms = build_mechanisms(house)
+    recent = RecentMessages()
+    inbox = Inbox(
+        mechanisms.claims, mechanisms.queue, mechanisms.store, recent, house.bus, house.clock
+    )
+    edges = build_edges(house, mechanisms, inbox)
+    conversation = build_conversation(house, mechanisms, edges, inbox, recent)
+    inbox.session_ready = conversation.catch_up.session_ready
+    supervisor = build_supervisor(house, mechanisms, edges, conversation)
+    bot = Bot(house, mechanisms, edges, conversation, supervisor)
+    inbox.commands = Commands(
+        inbox,
+        Memory(mechanisms.database),
+        conversation.context,
+        lambda: bot_state(bot),
+        house.bus,
+        house.clock,
+    ).handle
+    mechanisms.queue.shed = conversation.workers.shed
+    return bot
+
+
+def build_supervisor(
+    house: House, mechanisms: Mechanisms, edges: Edges, conversation: Conversation
+) -> Supervisor:
+    """The supervision tree: what each service needs stands in `services.py`."""
+    deadlines = house.settings.deadlines
+    seat: list[Supervisor] = []
+    services: list[Service] = [
+        DatabaseService(mechanisms.database),
+        QueueService(
+            mechanisms.queue, mechanisms.store, mechanisms.limits, mechanisms.database, house.bus
+        ),
+        DiscordService(edges.discord, conversation.inbox, conversation.catch_up, edges.fetcher),
+        WorkerService(
+            conversation.workers,
+            conversation.catch_up,
+            edges.chain.close,
+            deadlines.shutdown_grace_s,
+            lambda: seat[0],
+        ),
+        HousekeepingService(
+            conversation.inbox,
+            mechanisms.store,
+            house.clock,
+            RETENTION_S,
+            lambda: seat[0],
+        ),
+    ]
+    supervisor = Supervisor(
+        services,
+        house.bus,
+        house.clock,
+        start_deadline_s=deadlines.start_s,
+        stop_grace_s=deadlines.shutdown_grace_s + STOP_EXTRA_S,
+        rng=house.rng,
+    )
+    seat.append(supervisor)
+    return supervisor

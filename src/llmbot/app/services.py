@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from llmbot.adapters.discord_gateway import DiscordConnection
 from llmbot.adapters.files import HttpFileFetcher
+from llmbot.app.limits import Limits
 from llmbot.app.supervisor import Supervisor
 from llmbot.app.supervisor_tasks import WatchedTask
 from llmbot.conversation.catchup import CatchUp
@@ -53,6 +54,7 @@ class QueueService:
 
     queue: JobQueue
     store: JobStore
+    limits: Limits
     database: Database
     bus: EventBus
     name: str = "queue"
@@ -63,6 +65,7 @@ class QueueService:
         """Take up unfinished work, oldest first."""
         if self.loaded:
             return
+        await self.limits.load()
         after = jobs = part_sent = 0
         while True:
             page = await self.store.unfinished(after, _PAGE)
@@ -159,7 +162,6 @@ class HousekeepingService:
     clock: Clock
     retention_s: float
     supervisor: Callable[[], Supervisor]
-    presence: Callable[[], Awaitable[None]]
     name: str = "housekeeping"
     needs: tuple[str, ...] = ("discord",)
 
@@ -180,7 +182,6 @@ class HousekeepingService:
         while True:
             await self.clock.sleep(_KEEP_PLACE_S)
             self.inbox.keep_place()
-            await self.presence()
 
     async def _prune(self) -> None:
         while True:

@@ -273,6 +273,17 @@ class JobStore:
         rows = await self._db.read(work)
         return str(rows[0][0]) if rows else None
 
+    async def metas(self, prefix: str) -> list[tuple[str, str]]:
+        """All small facts whose names begin so."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute(
+                "SELECT name, value FROM meta WHERE name >= ? AND name < ? ORDER BY name",
+                (prefix, prefix + "\uffff"),
+            )
+
+        return [(str(name), str(value)) for name, value in await self._db.read(work)]
+
     async def session_cursor(self) -> SessionCursor | None:
         """The place in the gateway's stream that an earlier life had stored."""
         text = await self.meta("gateway_session")

@@ -47,6 +47,11 @@ class Pipeline:
         finally:
             self.trouble.hand_back(job)
 
+    async def shed(self, job: Job) -> None:
+        """Tell the author of a job that overload pushed out of the queue."""
+        async with self.delivery.open(job) as reply:
+            await self.trouble.shed(job, reply)
+
     async def _answer(self, job: Job, reply: Reply) -> None:
         self.admission.admit(job)
         if job.answer is None:

@@ -18,6 +18,7 @@ from llmbot.kernel.errors import (
     DiscordNotFoundError,
     LlmbotError,
     ModelRateLimitedError,
+    OverloadedError,
     RefusedError,
     TransientError,
 )
@@ -89,6 +90,20 @@ class Trouble:
             job.in_flight_before = True
             self._queue.move(job, JobState.WAITING, "handed back")
         self._queue.release(job)
+
+    async def shed(self, job: Job, reply: Reply) -> None:
+        """Tell the user that overload pushed the job out; it waits again if that fails."""
+        error = OverloadedError()
+        self._tell(job, error, "notice")
+        try:
+            parts = await reply.finish(self._words(job, error))
+            self._ack.noticed(job, reply, parts, error.code)
+        except RefusedError as refusal:
+            self._queue.move(job, JobState.DEAD, refusal.code)
+        except TransientError as second:
+            job.pauses += 1
+            job.due_s = self._clock.wall() + self._pause_s(job, second)
+            self._queue.put(job)
 
     # ── deciding ────────────────────────────────────────────────────────────────────────────────
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from llmbot.conversation.jobs import Job
 from llmbot.conversation.queue import JobQueue
@@ -29,13 +29,18 @@ class Workers:
     def __init__(
         self,
         queue: JobQueue,
-        answer: Callable[[Job], Awaitable[None]],
+        answer: Callable[[Job], Coroutine[Any, Any, None]],
+        shed: Callable[[Job], Coroutine[Any, Any, None]],
         slots: Slots,
         bus: EventBus,
     ) -> None:
-        """Answer the jobs of `queue` with `answer`, as many at once as `slots` grants."""
+        """Answer the jobs of `queue` with `answer`, as many at once as `slots` grants.
+
+        Jobs that overload pushes out of the queue go to `shed`, beside the slots.
+        """
         self._queue = queue
         self._answer = answer
+        self._shed = shed
         self._slots = slots
         self._bus = bus
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,9 +59,16 @@ class Workers:
             except BaseException:
                 self._slots.release()
                 raise
-            task = asyncio.create_task(self._work(job), name=f"answer-{job.message_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._own(self._work(job), f"answer-{job.message_id}")
+
+    def shed(self, job: Job) -> None:
+        """Take leave of a job that was pushed out of the queue; returns at once."""
+        self._own(self._shed(job), f"shed-{job.message_id}")
+
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
     async def drain(self, grace_s: float) -> int:
         """Let the jobs under way end within `grace_s` seconds, then hand the others back.

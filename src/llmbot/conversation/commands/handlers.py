@@ -9,7 +9,6 @@ from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.memory import Memory
 from llmbot.conversation.messages import CommandReply, CommandRequest, Inbound, Source
-from llmbot.conversation.recent import RecentMessages
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError, RefusedError
 from llmbot.kernel.events import CommandExecuted, EventBus
@@ -38,7 +37,6 @@ class Commands:
         inbox: Inbox,
         memory: Memory,
         context: ContextBuilder,
-        recent: RecentMessages,
         state: Callable[[], BotState],
         bus: EventBus,
         clock: Clock,
@@ -47,7 +45,6 @@ class Commands:
         self._inbox = inbox
         self._memory = memory
         self._context = context
-        self._recent = recent
         self._state = state
         self._bus = bus
         self._clock = clock

@@ -1,0 +1,100 @@
+"""The parts of a running bot, grouped as the architecture groups them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llmbot.adapters.discord_gateway import DiscordConnection
+from llmbot.adapters.files import HttpFileFetcher
+from llmbot.app.limits import Limits
+from llmbot.app.models import ModelChain
+from llmbot.app.settings import Settings
+from llmbot.app.supervisor import Supervisor
+from llmbot.conversation.acknowledgement import Acknowledgement
+from llmbot.conversation.admission import Admission
+from llmbot.conversation.catchup import CatchUp
+from llmbot.conversation.claim import Claims
+from llmbot.conversation.context import ContextBuilder
+from llmbot.conversation.delivery import Delivery
+from llmbot.conversation.generation import Generation
+from llmbot.conversation.inbound import Inbox
+from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.pipeline import Pipeline
+from llmbot.conversation.queue import JobQueue
+from llmbot.conversation.recent import RecentMessages
+from llmbot.conversation.workers import Slots, Workers
+from llmbot.kernel.clock import Clock, Random
+from llmbot.kernel.events import EventBus
+from llmbot.kernel.ids import Owner
+from llmbot.resilience.breakers import Breakers
+from llmbot.storage.database import Database
+
+Mode = Literal["live", "simulated"]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What every part may be handed."""
+
+    settings: Settings
+    mode: Mode
+    clock: Clock
+    rng: Random
+    bus: EventBus
+    owner: Owner
+    started: float
+    """When this life of the process began, in monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanisms:
+    """What keeps trouble small and what was accepted."""
+
+    database: Database
+    store: JobStore
+    breakers: Breakers
+    queue: JobQueue
+    claims: Claims
+    limits: Limits
+    slots: Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The outside: Discord, files, models."""
+
+    discord: DiscordConnection
+    fetcher: HttpFileFetcher
+    chain: ModelChain
+
+    def our_id(self) -> int | None:
+        """The bot's user id, once Discord has told it."""
+        return self.discord.facts().user_id
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The data plane."""
+
+    inbox: Inbox
+    recent: RecentMessages
+    context: ContextBuilder
+    generation: Generation
+    delivery: Delivery
+    admission: Admission
+    acknowledgement: Acknowledgement
+    pipeline: Pipeline
+    workers: Workers
+    catch_up: CatchUp
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """All parts of a running bot."""
+
+    house: House
+    mechanisms: Mechanisms
+    edges: Edges
+    conversation: Conversation
+    supervisor: Supervisor

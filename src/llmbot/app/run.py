@@ -1,0 +1,98 @@
+"""The life of the process: build, start, serve until a signal or a request, stop cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+from llmbot import __version__
+from llmbot.app.bootstrap import build
+from llmbot.app.parts import Bot, House, Mode
+from llmbot.app.settings import Settings
+from llmbot.app.telemetry import Telemetry
+from llmbot.kernel.clock import Random, SystemClock
+from llmbot.kernel.events import EventBus, Noted
+from llmbot.kernel.ids import this_owner
+from llmbot.kernel.redact import Redactor
+from llmbot.storage.instance import InstanceLock, acquire
+
+RESTART_EXIT = 75
+"""Exit code that asks whoever started the bot to start it again (EX_TEMPFAIL)."""
+
+Announce = Callable[[str], None]
+
+
+class Ending:
+    """How the process is asked to end: by a signal, or to be started again."""
+
+    def __init__(self) -> None:
+        """Nothing is asked yet."""
+        self._asked = asyncio.Event()
+        self.exit_code = 0
+        self.why = ""
+
+    def ask(self, why: str, exit_code: int = 0) -> None:
+        """End soon; the first request decides."""
+        if not self._asked.is_set():
+            self.why, self.exit_code = why, exit_code
+            self._asked.set()
+
+    async def wait(self) -> None:
+        """Return when it was asked."""
+        await self._asked.wait()
+
+
+async def run_bot(
+    settings: Settings, *, mode: Mode, simulator_address: str | None, announce: Announce
+) -> int:
+    """Run until SIGINT, SIGTERM or a requested restart; the exit code.
+
+    Raises:
+        StartupError: the bot could not start; nothing is left running.
+    """
+    clock = SystemClock()
+    owner = this_owner()
+    lock = acquire(settings.storage.data_dir, owner, clock)
+    telemetry = Telemetry(
+        settings.storage.log_dir,
+        clock,
+        Redactor(settings.secrets),
+        level=settings.logs.level,
+        file_bytes_max=settings.logs.file_bytes_max,
+        files_max=settings.logs.files_max,
+    )
+    try:
+        telemetry.start()
+        bus = EventBus(clock)
+        telemetry.attach(bus)
+        house = House(settings, mode, clock, Random(), bus, owner, clock.monotonic())
+        return await _live(build(house), lock, simulator_address, announce)
+    finally:
+        telemetry.stop()
+        lock.release()
+
+
+async def _live(
+    bot: Bot, lock: InstanceLock, simulator_address: str | None, announce: Announce
+) -> int:
+    bus, settings = bot.house.bus, bot.house.settings
+    ending = Ending()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ending.ask, signal.Signals(number).name)
+    try:
+        bus.publish(Noted("llmbot", f"version {__version__} starts, {bot.house.mode}"))
+        for loose in settings.loosened():
+            bus.publish(loose)
+        await bot.supervisor.start_all()
+        lock.publish(version=__version__, simulator_address=simulator_address)
+        announce("ready")
+        await ending.wait()
+        bus.publish(Noted("llmbot", f"stops: {ending.why}"))
+        return ending.exit_code
+    finally:
+        await bot.edges.discord.close_gateway(keep_session=True)
+        await bot.supervisor.stop_all()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,65 @@
+"""From the settings' tree to what each part takes: units and names change here and nowhere else."""
+
+from __future__ import annotations
+
+from llmbot.app.settings import Settings
+from llmbot.conversation.admission import AdmissionSettings
+from llmbot.conversation.attachments import AttachmentSettings
+from llmbot.conversation.context import ContextSettings
+from llmbot.conversation.delivery import DeliverySettings
+from llmbot.conversation.generation import GenerationSettings
+from llmbot.conversation.ports import ModelDeadlines
+from llmbot.conversation.trouble import TroubleSettings
+
+
+def admission_settings(settings: Settings) -> AdmissionSettings:
+    """Age and attempts up to which a message is answered."""
+    return AdmissionSettings(
+        age_max_s=settings.limits.answer_age_max_s, attempts_max=settings.limits.attempts_max
+    )
+
+
+def attachment_settings(settings: Settings, *, simulated: bool) -> AttachmentSettings:
+    """Limits for files; only the simulators' host on this machine may be asked in the clear."""
+    given = settings.attachments
+    return AttachmentSettings(
+        hosts=tuple(given.hosts),
+        plain_http=simulated,
+        count_max=given.count_max,
+        bytes_max=given.bytes_max,
+        seconds_max=given.deadline_s,
+    )
+
+
+def context_settings(settings: Settings) -> ContextSettings:
+    """What the model is told."""
+    given = settings.context
+    return ContextSettings(
+        tokens_max=given.tokens_max,
+        history_messages=given.history_messages,
+        reply_chain=given.reply_chain,
+        output_tokens_max=given.answer_tokens_max,
+        persona=settings.personas.instructions,
+    )
+
+
+def delivery_settings(settings: Settings) -> DeliverySettings:
+    """How replies are shown."""
+    return DeliverySettings(settle_s=settings.streaming.settle_ms / 1000)
+
+
+def generation_settings(settings: Settings) -> GenerationSettings:
+    """Patience with the models."""
+    given = settings.deadlines
+    deadlines = ModelDeadlines(
+        connect_s=given.connect_s,
+        first_words_s=given.first_words_s,
+        between_words_s=given.between_words_s,
+        whole_answer_s=given.whole_answer_s,
+    )
+    return GenerationSettings(deadlines=deadlines, chain_s=given.chain_s)
+
+
+def trouble_settings(settings: Settings) -> TroubleSettings:
+    """How often a message is tried."""
+    return TroubleSettings(attempts_max=settings.limits.attempts_max)
