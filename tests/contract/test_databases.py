@@ -586,6 +586,19 @@ async def test_taken_over(postgres_url: str) -> None:
 
 
 @pytest.mark.slow
+async def test_loose_server(postgres_url: str) -> None:
+    """A server that is set to answer before a commit is on its disk is told to wait for us."""
+    import psycopg  # noqa: PLC0415 - only where PostgreSQL is tested
+
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute("ALTER ROLE llmbot SET synchronous_commit = off")
+    database = opened(postgres_url)
+    await database.start()
+    assert await database.write(statement("SHOW synchronous_commit")) == [("on",)]
+    await database.stop()
+
+
+@pytest.mark.slow
 async def test_nul(postgres_url: str) -> None:
     """Text with NUL, which PostgreSQL cannot hold, is stored with a stand-in, not refused."""
     database = opened(postgres_url)

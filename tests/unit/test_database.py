@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import sqlite3
 import stat
 import sys
@@ -227,6 +228,43 @@ async def test_full_disk(path: Path) -> None:
     await database.write(statement("PRAGMA max_page_count = 1000000"))
     await database.write(add(100, "z" * 3000))
     assert await database.read(COUNT) == [(kept + 1,)]
+    await database.stop()
+
+
+async def test_failing_disk(path: Path) -> None:
+    """A commit that the disk refuses fails all units it carried, and the next is tried afresh."""
+    database = opened(path)
+    await database.start()
+    await database.write(add(1))
+    written = path.with_name("bot.db-wal").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system refuses every write of this process beyond that place in a file (EFBIG).
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written + 8192, limits[1]))
+    try:
+        results = await asyncio.gather(
+            *(database.write(add(number, "z" * 3000)) for number in range(2, 40)),
+            return_exceptions=True,
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused = [result for result in results if isinstance(result, BaseException)]
+    assert refused
+    assert {type(error) for error in refused} == {StoreUnavailableError}
+    facts = database.facts()
+    assert facts.failures >= 1
+    assert facts.last_error
+    await database.write(add(100))
+    assert await database.read(COUNT) == [(2 + len(results) - len(refused),)]
+    await database.stop()
+
+
+async def test_durable_commits(path: Path) -> None:
+    """Every commit is synced: the log in full, and before the answer."""
+    database = opened(path)
+    await database.start()
+    assert await database.write(statement("PRAGMA synchronous")) == [(2,)]
+    assert await database.write(statement("PRAGMA journal_mode")) == [("wal",)]
+    assert await database.write(statement("PRAGMA foreign_keys")) == [(1,)]
     await database.stop()
 
 
