@@ -102,7 +102,8 @@ class Gateway:
         now = _now()
         longest_s = self._core.settings.heartbeat_interval_s * _HEARTBEAT_SLACK
         for connection in self.connections:
-            if not self._core.board.quiet and connection.strike():
+            # A zombie's socket is as good as gone for this side: it neither hears nor closes it.
+            if connection.zombie or (not self._core.board.quiet and connection.strike()):
                 continue
             if now - connection.heartbeat_at > longest_s:
                 self._core.statistics.count("heartbeats_missed")

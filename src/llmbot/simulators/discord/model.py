@@ -209,7 +209,7 @@ class Channel:
 
     def _collect(self, found: list[Message], index: int) -> None:
         message = self.messages[self.order[index]]
-        if message.deleted_ms is None:
+        if message.deleted_ms is None and not message.ephemeral:
             found.append(message)
 
 
