@@ -1,1 +1,1 @@
-"""The operator's HTTP API."""
+"""The operator API: `factory.py` puts it together, `server.py` serves it."""

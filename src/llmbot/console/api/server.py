@@ -1,0 +1,118 @@
+"""The operator API as a service in the bot's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+
+import uvicorn
+
+from llmbot.console.api.factory import create_api
+from llmbot.console.api.protocol import BoundedProtocol
+from llmbot.console.gate import GateSettings
+from llmbot.console.views import Views
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import PortTakenError, SettingsError
+
+BACKLOG = 512
+CONNECTIONS_MAX = 1000
+KEEP_ALIVE_S = 5
+STOP_GRACE_S = 2
+
+
+class OperatorApi:
+    """Listens from `start` to `stop`; needs nothing, so that it can tell of everything else."""
+
+    name = "api"
+    needs: tuple[str, ...] = ()
+
+    def __init__(self, views: Views, gate: GateSettings, port: int, clock: Clock) -> None:
+        """Build the application; nothing listens yet. Port 0 takes a free one, and keeps it."""
+        self._app = create_api(views, gate, clock)
+        self._host = gate.host.strip("[]")
+        self._port = port
+        self._server: uvicorn.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it is reached from this machine, e.g. `http://127.0.0.1:3000`."""
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - compared with
+        host = f"[{shown}]" if ":" in shown else shown
+        return f"http://{host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            PortTakenError: something else listens there.
+            SettingsError: the address is none of this machine, or may not be used.
+        """
+        listener = listen_on(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            self._app,
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=STOP_GRACE_S,
+        )
+        server = uvicorn.Server(config)
+        # Signals belong to whoever runs the bot; uvicorn would take them for itself.
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        self._server = server
+        self._task = asyncio.create_task(server.serve(sockets=[listener]), name="operator API")
+
+    async def stop(self) -> None:
+        """Answer what is being asked, then close."""
+        server, task = self._server, self._task
+        self._server = self._task = None
+        if server is None or task is None:
+            return
+        server.should_exit = True
+        try:
+            await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    def trouble(self) -> str:
+        """Why nobody is served, if so."""
+        return "" if self._task is not None and not self._task.done() else "does not listen"
+
+
+def listen_on(host: str, port: int) -> socket.socket:
+    """A socket that listens on this address.
+
+    Raises:
+        PortTakenError: something else listens there.
+        SettingsError: the address is none of this machine, or may not be used.
+    """
+    # The runbook calls it by both names; only this address answers to both everywhere.
+    host = "127.0.0.1" if host == "localhost" else host
+    try:
+        kind, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(kind, socket.SOCK_STREAM)
+    except OSError as error:
+        raise SettingsError(f"HTTP_HOST {host} is no address of this machine ({error}).") from None
+    try:
+        # A port that a process of ours has just left may be taken at once; one in use may not.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(place)
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(f"Port {port} on {host} is taken by another program.") from None
+        words = f"HTTP_HOST {host} and HTTP_PORT {port} cannot be used ({error.strerror})."
+        raise SettingsError(words) from None
+    bound.setblocking(False)
+    return bound

@@ -1,0 +1,263 @@
+"""Who may call the operator API; asked before any handler runs.
+
+A page in the operator's browser must not be able to call it: a name that was re-bound to this
+machine shows in `Host`, a page of another site in `Origin` or `Sec-Fetch-Site`. A form can carry
+JSON without asking first, and bodies are read as JSON whatever they call themselves, so that this
+check is what stands between a web page and the bot. Where others can reach the API, a token too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llmbot.console.api.problem import SECURITY_HEADERS, problem
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import SettingsError
+
+LIVENESS = "/api/health/live"
+"""The one path that needs no token: a process manager has none."""
+
+CLIENTS_MAX = 1000
+SLOW_DOWN_S = (0.25, 0.5, 1.0, 2.0)
+"""Waits after the first, second … wrong token of one address; the last for all that follow."""
+
+_HOST = re.compile(
+    r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>\d{1,5}))?"
+)
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_OUR_OWN_PAGES = frozenset({b"same-origin", b"none"})
+_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """What the gate goes by; bytes and seconds."""
+
+    host: str = "127.0.0.1"
+    token: str = field(default="", repr=False)
+    trusted_hosts: tuple[str, ...] = ()
+    body_bytes_max: int = 64 * 1024
+    body_deadline_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse to be open to the network.
+
+        Raises:
+            SettingsError: bound beyond this machine without a token.
+        """
+        if not self.token and not is_loopback(self.host):
+            raise SettingsError(
+                f"ADMIN_TOKEN must be set, since HTTP_HOST is {self.host} and others could reach "
+                "the operator API; or set HTTP_HOST=127.0.0.1."
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind to can be reached from this machine alone."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Gate:
+    """The ASGI middleware around the whole API."""
+
+    def __init__(self, app: ASGIApp, settings: GateSettings, clock: Clock) -> None:
+        """Stand before `app`; `clock` slows down who guesses tokens."""
+        self._app = app
+        self._settings = settings
+        self._clock = clock
+        self._failures: OrderedDict[str, int] = OrderedDict()
+        self.refused = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let pass, or refuse."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            self.refused += 1
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refusal = self._foreign(scope) or await self._unknown(scope)
+        body = b""
+        if refusal is None:
+            body, refusal = await self._body(scope, receive)
+        if refusal is not None:
+            self.refused += 1
+            await refusal(scope, receive, send)
+            return
+        await self._app(_as_json(scope, body), _replay(body, receive), _secured(send))
+
+    # ── from which page ─────────────────────────────────────────────────────────────────────────
+
+    def _foreign(self, scope: Scope) -> Response | None:
+        host = _single(scope, b"host")
+        if host is None or not self._host_allowed(host, scope):
+            return problem(
+                403,
+                "foreign_host",
+                "The name under which the operator API was called is not one of its own.",
+                "Call it by localhost, or add the name to HTTP_TRUSTED_HOSTS.",
+            )
+        origins = _values(scope, b"origin")
+        if origins and (len(origins) > 1 or not _same_place(origins[0], host)):
+            return problem(
+                403,
+                "foreign_origin",
+                "A page of another origin may not call the operator API.",
+                "Call it from the command line, or from its own page.",
+            )
+        if any(site not in _OUR_OWN_PAGES for site in _values(scope, b"sec-fetch-site")):
+            return problem(
+                403,
+                "foreign_page",
+                "A page of another site may not call the operator API.",
+                "Type the address into the browser, or call it from the command line.",
+            )
+        return None
+
+    def _host_allowed(self, host: str, scope: Scope) -> bool:
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match["name"].strip("[]").lower()
+        port = int(match["port"]) if match["port"] else None
+        if host.lower() in self._settings.trusted_hosts or name in self._settings.trusted_hosts:
+            return True
+        address, bound_port = scope.get("server") or ("", None)
+        if port is not None and port != bound_port:
+            return False
+        if name in _LOOPBACK_NAMES or name == self._settings.host.strip("[]").lower():
+            return True
+        # Bound to every address: the one that was called is ours, and no name can pose as it.
+        return self._settings.host in _WILDCARDS and name == address
+
+    # ── who ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def _unknown(self, scope: Scope) -> Response | None:
+        if not self._settings.token or scope["path"] == LIVENESS:
+            return None
+        client = (scope.get("client") or ("unknown", 0))[0]
+        given = _single(scope, b"authorization") or ""
+        kind, _, token = given.partition(" ")
+        # Digests are compared, so that not even the length shows in the time it takes.
+        right = hmac.compare_digest(_digest(token.strip()), _digest(self._settings.token))
+        if right and kind.lower() == "bearer":
+            self._failures.pop(client, None)
+            return None
+        if given:  # who brings no token guesses none: the refusal alone is enough
+            await self._clock.sleep(self._next_wait(client))
+        return problem(
+            401,
+            "token_missing" if not given else "token_wrong",
+            "This API needs a token." if not given else "The token is not the right one.",
+            "Send the value of ADMIN_TOKEN as Authorization: Bearer …",
+            {"WWW-Authenticate": 'Bearer realm="llmbot"'},
+        )
+
+    def _next_wait(self, client: str) -> float:
+        count = self._failures.pop(client, 0) + 1
+        self._failures[client] = count
+        while len(self._failures) > CLIENTS_MAX:
+            self._failures.popitem(last=False)
+        return SLOW_DOWN_S[min(count, len(SLOW_DOWN_S)) - 1]
+
+    # ── how much ────────────────────────────────────────────────────────────────────────────────
+
+    async def _body(self, scope: Scope, receive: Receive) -> tuple[bytes, Response | None]:
+        limit = self._settings.body_bytes_max
+        announced = _single(scope, b"content-length") or "0"
+        too_large = problem(
+            413, "body_too_large", f"A body has at most {limit} bytes.", "Send less.", _CLOSE
+        )
+        if not announced.isdecimal() or int(announced[:20]) > limit:
+            return b"", too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_deadline_s):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        break
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > limit:
+                        return b"", too_large
+        except TimeoutError:
+            return b"", problem(
+                408,
+                "body_too_slow",
+                f"The body did not come within {self._settings.body_deadline_s:g} s.",
+                "Send it faster.",
+                _CLOSE,
+            )
+        return bytes(body), None
+
+
+_CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    return [value.strip() for key, value in scope["headers"] if key == name]
+
+
+def _single(scope: Scope, name: bytes) -> str | None:
+    """The value of a header that may stand there once; None where it stands there otherwise."""
+    values = _values(scope, name)
+    return values[0].decode("latin-1") if len(values) == 1 else None
+
+
+def _same_place(origin: bytes, host: str) -> bool:
+    parts = urlsplit(origin.decode("latin-1"))
+    return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _as_json(scope: Scope, body: bytes) -> Scope:
+    """The same call with its body called JSON, whatever it was called before."""
+    if not body:
+        return scope
+    headers = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
+    return {**scope, "headers": [*headers, (b"content-type", b"application/json")]}
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Hand the body over once, then whatever comes: the news that the caller is gone."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def _secured(send: Send) -> Send:
+    async def secured(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return secured
