@@ -35,6 +35,7 @@ from llmbot.kernel.events import EventBus, ReplyDelivered
 from llmbot.kernel.ids import snowflake_at, this_owner
 from llmbot.resilience.breaker_facts import BreakerSettings
 from llmbot.resilience.breakers import Breakers
+from llmbot.resilience.concurrency import AdaptivePool, PoolSettings
 from llmbot.storage.database import Database, open_database
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import ScriptedModel
@@ -50,21 +51,6 @@ class NoLimits:
 
     def spend(self, model: str) -> None:
         """Nothing is counted."""
-
-
-class Slots:
-    """A fixed number of workers."""
-
-    def __init__(self, count: int) -> None:
-        self._free = asyncio.Semaphore(count)
-
-    async def acquire(self) -> None:
-        """Take one."""
-        await self._free.acquire()
-
-    def release(self) -> None:
-        """Give one back."""
-        self._free.release()
 
 
 @dataclass(slots=True)
@@ -188,7 +174,8 @@ async def talk(
         Trouble(queue, acknowledgement, admission, bus, clock, rng, trouble or TroubleSettings()),
         clock,
     )
-    crew = Workers(queue, pipeline.answer, pipeline.shed, Slots(workers), bus)
+    pool_settings = PoolSettings(limit_max=workers, limit_start=workers)
+    crew = Workers(queue, pipeline.answer, pipeline.shed, AdaptivePool(clock, pool_settings), bus)
     queue.shed = crew.shed
     backfill = Backfill(discord, inbox, store, bus, clock, lambda: OUR_ID, BackfillSettings())
     catch_up = CatchUp(backfill, store, clock)

@@ -19,7 +19,6 @@ from llmbot.app.services import (
     QueueService,
     WorkerService,
 )
-from llmbot.app.slots import FixedSlots
 from llmbot.app.state import bot_state
 from llmbot.app.supervisor import Service, Supervisor
 from llmbot.app.translate import (
@@ -28,6 +27,7 @@ from llmbot.app.translate import (
     context_settings,
     delivery_settings,
     generation_settings,
+    pool_settings,
     trouble_settings,
 )
 from llmbot.conversation.acknowledgement import Acknowledgement
@@ -52,6 +52,7 @@ from llmbot.conversation.schema import MIGRATIONS
 from llmbot.conversation.trouble import Trouble
 from llmbot.conversation.workers import Workers
 from llmbot.resilience.breakers import Breakers
+from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.storage.database import open_database
 
 MEMORY_TURNS = 40
@@ -89,7 +90,7 @@ def build_mechanisms(house: House) -> Mechanisms:
         queue=JobQueue(store, bus, clock, capacity=capacity, hard_max=capacity * QUEUE_HARD_FACTOR),
         claims=Claims(store, bus, clock),
         limits=Limits(settings, store, clock),
-        slots=FixedSlots(settings.limits.workers_max),
+        pool=AdaptivePool(clock, pool_settings(settings)),
     )
 
 
@@ -165,7 +166,7 @@ def build_conversation(
         admission=admission,
         acknowledgement=acknowledgement,
         pipeline=pipeline,
-        workers=Workers(queue, pipeline.answer, pipeline.shed, mechanisms.slots, bus),
+        workers=Workers(queue, pipeline.answer, pipeline.shed, mechanisms.pool, bus),
         catch_up=CatchUp(backfill, store, clock),
     )
 

@@ -23,11 +23,12 @@ from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
-from llmbot.conversation.workers import Slots, Workers
+from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.events import EventBus
 from llmbot.kernel.ids import Owner
 from llmbot.resilience.breakers import Breakers
+from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.storage.database import Database
 
 Mode = Literal["live", "simulated"]
@@ -57,7 +58,7 @@ class Mechanisms:
     queue: JobQueue
     claims: Claims
     limits: Limits
-    slots: Slots
+    pool: AdaptivePool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.generation import GenerationSettings
 from llmbot.conversation.ports import ModelDeadlines
 from llmbot.conversation.trouble import TroubleSettings
+from llmbot.resilience.concurrency import PoolSettings
 
 
 def admission_settings(settings: Settings) -> AdmissionSettings:
@@ -63,3 +64,9 @@ def generation_settings(settings: Settings) -> GenerationSettings:
 def trouble_settings(settings: Settings) -> TroubleSettings:
     """How often a message is tried."""
     return TroubleSettings(attempts_max=settings.limits.attempts_max)
+
+
+def pool_settings(settings: Settings) -> PoolSettings:
+    """How many messages are answered side by side: all that are allowed, fewer in trouble."""
+    most = settings.limits.workers_max
+    return PoolSettings(limit_min=max(1, most // 8), limit_max=most, limit_start=most)

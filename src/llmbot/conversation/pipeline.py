@@ -33,10 +33,10 @@ class Pipeline:
     trouble: Trouble
     clock: Clock
 
-    async def answer(self, job: Job) -> None:
+    async def answer(self, job: Job) -> Exception | None:
         """Answer a leased job, or say honestly why not; its state is settled when this returns.
 
-        Cancelled, it hands the job back for the next life of the process.
+        Returns what went wrong, if anything. Cancelled, it hands the job back for the next life.
         """
         try:
             async with self.delivery.open(job) as reply:
@@ -44,6 +44,8 @@ class Pipeline:
                     await self._answer(job, reply)
                 except Exception as error:  # noqa: BLE001 - every error becomes words, a wait or a dead letter
                     await self.trouble.settle(job, reply, error)
+                    return error
+                return None
         finally:
             self.trouble.hand_back(job)
 

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from llmbot.conversation.jobs import Job
 from llmbot.conversation.queue import JobQueue
 from llmbot.kernel.events import EventBus, TaskDied
-
-
-class Slots(Protocol):
-    """How many may work at once; see `resilience/concurrency.py`."""
-
-    async def acquire(self) -> None:
-        """Take a slot, in order of asking."""
-        ...
-
-    def release(self) -> None:
-        """Give it back."""
-        ...
+from llmbot.resilience.concurrency import AdaptivePool, Slot
 
 
 class Workers:
@@ -29,19 +18,19 @@ class Workers:
     def __init__(
         self,
         queue: JobQueue,
-        answer: Callable[[Job], Coroutine[Any, Any, None]],
+        answer: Callable[[Job], Coroutine[Any, Any, Exception | None]],
         shed: Callable[[Job], Coroutine[Any, Any, None]],
-        slots: Slots,
+        pool: AdaptivePool,
         bus: EventBus,
     ) -> None:
-        """Answer the jobs of `queue` with `answer`, as many at once as `slots` grants.
+        """Answer the jobs of `queue` with `answer`, as many at once as `pool` grants.
 
-        Jobs that overload pushes out of the queue go to `shed`, beside the slots.
+        Jobs that overload pushes out of the queue go to `shed`, beside the pool.
         """
         self._queue = queue
         self._answer = answer
         self._shed = shed
-        self._slots = slots
+        self._pool = pool
         self._bus = bus
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,13 +42,13 @@ class Workers:
     async def run(self) -> None:
         """Take jobs until cancelled; those under way go on, see `drain`."""
         while True:
-            await self._slots.acquire()
+            slot = await self._pool.acquire()
             try:
                 job = await self._queue.next()
-            except BaseException:
-                self._slots.release()
+            except BaseException as error:
+                slot.release(error)
                 raise
-            self._own(self._work(job), f"answer-{job.message_id}")
+            self._own(self._work(job, slot), f"answer-{job.message_id}")
 
     def shed(self, job: Job) -> None:
         """Take leave of a job that was pushed out of the queue; returns at once."""
@@ -84,11 +73,19 @@ class Workers:
             await asyncio.wait(left)
         return len(left)
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: Job, slot: Slot) -> None:
+        """Answer one job; what went wrong teaches the pool how many at once are good."""
+        began = job.times.leased
+        error: BaseException | None = None
         try:
-            await self._answer(job)
+            error = await self._answer(job)
+        except BaseException as defect:
+            error = defect
+            raise
         finally:
-            self._slots.release()
+            # A slot is held while the queue is empty; only the work itself counts as duration.
+            ended = max(began, job.times.delivered or began)
+            slot.release(error, duration_s=ended - began)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
