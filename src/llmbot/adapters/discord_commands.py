@@ -27,6 +27,8 @@ DEFER_AFTER_S = 1.5
 """Leaves half of the three seconds for the network."""
 HANDLER_S = 10.0
 """Once deferred nobody's patience but the user's is at stake; then an honest failure is shown."""
+QUEUE_S = 600.0
+"""A deferred command waits for its durable claim, perhaps for a disk; its token lives 900 s."""
 
 APPLICATION_COMMAND = 2
 _CHAT_INPUT = 1
@@ -48,6 +50,7 @@ class CommandDesk:
     ) -> None:
         self._rest = rest
         self._handler = handler
+        self._known = frozenset(d.name for d in definitions)
         self._deferred = frozenset(d.name for d in definitions if d.deferred)
         self._tasks = tasks
         self._bus = bus
@@ -63,9 +66,15 @@ class CommandDesk:
             return  # no other kind is registered by this bot
         reference = interaction_ref(data)
         request = command_request(data, reference)
-        started = self._tasks.start(self._answer(request), f"discord-command-{request.name}")
-        if not started:
-            self._bus.publish(CommandExecuted(request.name, "too busy", 0))
+        if not self._tasks.start(self._answer(request), "discord-command"):
+            self._bus.publish(CommandExecuted(self._name(request), "too busy", 0))
+
+    def _name(self, request: CommandRequest) -> str:
+        """The command's name for the log; one that is not ours comes from outside."""
+        return request.name if request.name in self._known else "(unknown)"
+
+    def _note(self, request: CommandRequest, detail: object) -> None:
+        self._bus.publish(Noted("Discord command", f"{self._name(request)}: {detail}"))
 
     async def _answer(self, request: CommandRequest) -> None:
         try:
@@ -74,7 +83,7 @@ class CommandDesk:
             else:
                 await self._answer_directly(request)
         except LlmbotError as refusal:
-            self._bus.publish(Noted("Discord command", f"{request.name} unanswered: {refusal}"))
+            self._note(request, f"unanswered: {refusal}")
 
     async def _answer_deferred(self, request: CommandRequest) -> None:
         """Show "is thinking" first; then nothing that the handler does can be too slow."""
@@ -84,13 +93,15 @@ class CommandDesk:
             raise  # too late: Discord has told the user that the bot did not respond
         except LlmbotError as uncertain:
             # Discord may be showing "is thinking" already; an answer must follow then.
-            self._bus.publish(Noted("Discord command", f"{request.name}: {uncertain}"))
-        reply = await self._asked(request)
+            self._note(request, uncertain)
+        reply = await self._asked(request, QUEUE_S)
         if reply is not None:
             await self._rest.edit_original(request.interaction, reply.text)
 
     async def _answer_directly(self, request: CommandRequest) -> None:
-        running = asyncio.create_task(self._asked(request), name=f"command-{request.name}")
+        running = asyncio.create_task(
+            self._asked(request, HANDLER_S), name="discord-command-handler"
+        )
         try:
             done, _ = await asyncio.wait({running}, timeout=DEFER_AFTER_S)
             if done:
@@ -112,13 +123,13 @@ class CommandDesk:
         else:
             await self._rest.acknowledge(interaction, text=reply.text, private=reply.private)
 
-    async def _asked(self, request: CommandRequest) -> CommandReply | None:
+    async def _asked(self, request: CommandRequest, seconds: float) -> CommandReply | None:
         """What the handler says, or an honest sentence in its place."""
         try:
-            async with asyncio.timeout(HANDLER_S):
+            async with asyncio.timeout(seconds):
                 return await self._handler.on_command(request)
         except TimeoutError:
             return CommandReply(_SLOW)
         except Exception as failure:  # noqa: BLE001 - the user must get an answer whatever failed
-            self._bus.publish(Noted("Discord command", f"handler: {type(failure).__name__}"))
+            self._note(request, f"handler: {type(failure).__name__}")
             return CommandReply(_FAILED)

@@ -77,13 +77,7 @@ class DiscordConnection:
         self._clock = clock
         self._start_s = start_s
         self._client = _client()
-        self._http = DiscordHttp(
-            self._client.loop,
-            base_url=base,
-            clock=clock,
-            rng=rng,
-            on_unauthorized=self._unauthorized,
-        )
+        self._http = DiscordHttp(self._client.loop, base_url=base, clock=clock, rng=rng)
         # The client's only two references to its HTTP side; there is no parameter for it.
         self._client.http = self._client._connection.http = self._http  # noqa: SLF001 - said above
         self._identity = Identity()
@@ -168,9 +162,10 @@ class DiscordConnection:
 
     async def close_gateway(self, *, keep_session: bool = True) -> None:
         """Hear nothing more; REST goes on. The session stays resumable unless it is given up."""
+        connected = self._loop.link is not None
         await self._loop.close(RESUMABLE_CLOSE if keep_session else _NORMAL_CLOSE)
         if self._running is not None:
-            await asyncio.wait({self._running}, timeout=_STOP_S)
+            await asyncio.wait({self._running}, timeout=_STOP_S if connected else 0.0)
             self._running.cancel()
             await asyncio.wait({self._running})
         if self._loop.state is not GatewayState.STOPPED:
@@ -239,6 +234,8 @@ class DiscordConnection:
         latency = socket.latency_s if socket is not None else None
         session, began = loop.ladder.session, loop.session_began
         error = loop.fatal or loop.last_error
+        if error is None and self._http.token_refused:
+            error = CredentialsError("Discord refuses the token on REST calls (401).")
         return GatewayFacts(
             state=loop.state,
             session_age_s=None if session is None or began is None else now - began,
@@ -264,9 +261,6 @@ class DiscordConnection:
             rest_unavailable=self._http.counters.unavailable,
             invalid_requests=self._http.limits.invalid_requests,
         )
-
-    def _unauthorized(self) -> None:
-        self._loop.last_error = CredentialsError("Discord refuses the token on REST calls (401).")
 
 
 def _session(cursor: SessionCursor | None) -> Session | None:

@@ -9,7 +9,7 @@ every method built upon `request` stay as they are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ _ANSWER_BYTES_MAX = 32 * 1024 * 1024
 _FRAME_BYTES_MAX = 64 * 1024 * 1024
 _CLOSE_S = 2.0
 _CONNECTIONS_MAX = 100
+_KEEP_ALIVE_S = 45.0
+_DNS_S = 300
 _SUCCESS = range(200, 300)
 _EXEMPT_PATHS = ("/interactions/", "/webhooks/")
 _DISCORD_DOMAINS = ("discord.com", "discord.gg", "discordapp.com")
@@ -108,16 +110,15 @@ class DiscordHttp(HTTPClient):
         base_url: str,
         clock: Clock,
         rng: Random,
-        on_unauthorized: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(loop)
         self.base_url = base_url
         self.counters = RestCounters()
         self.limits = RateLimits(clock, always_global=is_discords_own(base_url))
         self.websocket: aiohttp.ClientWebSocketResponse | None = None
+        self.token_refused = False
         self._clock = clock
         self._rng = rng
-        self._on_unauthorized = on_unauthorized
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self, token: str) -> None:
@@ -125,7 +126,9 @@ class DiscordHttp(HTTPClient):
         await self.close()
         self.token = token
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS_MAX),
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS_MAX, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=_DNS_S
+            ),
             ws_response_class=DiscordClientWebSocketResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -164,6 +167,7 @@ class DiscordHttp(HTTPClient):
         json: Any = None,
         params: Mapping[str, Any] | None = None,
         deadline_s: float = 15.0,
+        attempts_max: int = ATTEMPTS_MAX,
         repeatable: bool = True,
     ) -> Reply:
         """Ask, and ask again as long as that may help.
@@ -173,6 +177,7 @@ class DiscordHttp(HTTPClient):
             json: the body.
             params: the query.
             deadline_s: seconds after which the call ends in any case.
+            attempts_max: how often to ask where Discord is unavailable.
             repeatable: whether doing it twice does no harm; else it is only repeated where
                 Discord cannot have done it (no connection, 429).
 
@@ -188,7 +193,7 @@ class DiscordHttp(HTTPClient):
         body = None if json is None else orjson.dumps(json)
         try:
             async with asyncio.timeout(deadline_s):
-                for attempt in range(ATTEMPTS_MAX):
+                for attempt in range(attempts_max):
                     if attempt:
                         self.counters.retries += 1
                         await self._back_off(attempt, ends, last)
@@ -275,7 +280,9 @@ class DiscordHttp(HTTPClient):
             _EXEMPT_PATHS
         ):
             self.counters.unauthorized += 1
-            self._on_unauthorized()
+            self.token_refused = True
+        elif reply.ok:
+            self.token_refused = False
         return reply
 
     def _hold(

@@ -46,8 +46,9 @@ class Bucket:
         if self.limit is None:
             return 0.0 if self.unlimited or self.in_flight == 0 else None
         if self.resets_at <= now:
-            self.remaining = max(1, self.limit - self.in_flight)
-        return 0.0
+            # The new window begins with the next answer; until then those in flight count.
+            self.remaining = self.limit - self.in_flight
+        return 0.0 if self.remaining > 0 else None
 
 
 @dataclass(slots=True)
@@ -123,7 +124,7 @@ class RateLimits:
             return
         # Others that are in flight will take from what this answer says is left.
         left = max(0, remaining - (bucket.in_flight - 1))
-        same_window = bucket.limit is not None and abs(resets_at - bucket.resets_at) < 0.5  # noqa: PLR2004 - half a second of network
+        same_window = bucket.limit is not None and bucket.resets_at > now
         bucket.remaining = min(bucket.remaining, left) if same_window else left
         bucket.limit, bucket.resets_at = max(1, limit), resets_at
         name = headers.get("X-RateLimit-Bucket")

@@ -37,6 +37,10 @@ class LinkOwner(Protocol):
         """A frame was skipped."""
         ...
 
+    def on_gap(self, after: int) -> bool:
+        """It held an event: whether to resume for it."""
+        ...
+
 
 class Link:
     """Runs once; `generation` tells it from earlier ones."""
@@ -192,6 +196,10 @@ class Link:
     def on_garbled(self, reason: str) -> None:
         """See `GatewayListener.on_garbled`."""
         self._owner.on_garbled(reason)
+
+    def on_gap(self, after: int) -> bool:
+        """See `GatewayListener.on_gap`."""
+        return self._owner.on_gap(after)
 
     def on_invalid_session(self, *, resumable: bool) -> None:
         """See `GatewayListener.on_invalid_session`."""

@@ -64,7 +64,8 @@ class Doorway:
         return self.gateway_url
 
     async def _ask(self, path: str) -> Reply:
-        reply = await self._http.call(Route("GET", path), deadline_s=_CALL_S)
+        # One attempt: the ladder's pauses are the retries here.
+        reply = await self._http.call(Route("GET", path), deadline_s=_CALL_S, attempts_max=1)
         if reply.status == errors.UNAUTHORIZED:
             raise CredentialsError
         return reply

@@ -96,6 +96,7 @@ class GatewayLoop:
         self._compress = compress
         self._stopping = False
         self._synced = False
+        self._gap_tried: int | None = None
         self._hurry = asyncio.Event()
         self._guilds_here = asyncio.Event()
         parts.router.on_guild = self._guild_came
@@ -249,6 +250,13 @@ class GatewayLoop:
     def on_garbled(self, reason: str) -> None:
         """See `LinkOwner.on_garbled`."""
         self._parts.router.note_unparsable("frame", reason)
+
+    def on_gap(self, after: int) -> bool:
+        """See `LinkOwner.on_gap`; once for each place, lest a lasting fault make a loop."""
+        if after == self._gap_tried or self.ladder.session is None:
+            return False
+        self._gap_tried = after
+        return True
 
     def _begin_session(self, link: Link, ready: dict[str, Any]) -> None:
         self._parts.cold.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 import aiohttp
 from discord.errors import DiscordException
@@ -11,8 +12,9 @@ from llmbot.adapters.discord_socket import GatewaySocket
 from llmbot.kernel.clock import Clock
 
 _OPCODE = 3
-_PACE_S = 4.1
-"""Discord takes five presence updates in twenty seconds."""
+_UPDATES_MAX = 4
+_WINDOW_S = 20.0
+"""Discord takes five presence updates in twenty seconds; one is left for clocks that disagree."""
 _TEXT_LENGTH_MAX = 128
 _CUSTOM_STATUS = 4
 
@@ -26,6 +28,7 @@ class GatewayPresence:
         self._shown: tuple[str, str] | None = None
         self._socket: GatewaySocket | None = None
         self._changed = asyncio.Event()
+        self._sent: deque[float] = deque(maxlen=_UPDATES_MAX)
 
     async def show(self, status: str, text: str) -> None:
         """See `Presence.show`; only notes the wish, so it returns at once."""
@@ -45,13 +48,18 @@ class GatewayPresence:
             socket, wish = self._socket, self._wish
             if socket is None or wish is None or wish == self._shown:
                 continue
+            now = self._clock.monotonic()
+            if len(self._sent) == _UPDATES_MAX and self._sent[0] + _WINDOW_S > now:
+                await self._clock.sleep(self._sent[0] + _WINDOW_S - now)
+                self._changed.set()  # by now there may be another wish, or another connection
+                continue
+            self._sent.append(now)
             try:
                 await socket.send_as_json({"op": _OPCODE, "d": _presence(*wish)})
             except (OSError, aiohttp.ClientError, DiscordException):
                 continue  # shown again on the next connection
             if socket is self._socket:
                 self._shown = wish
-            await self._clock.sleep(_PACE_S)
 
 
 def _presence(status: str, text: str) -> dict[str, object]:

@@ -18,6 +18,8 @@ from llmbot.kernel.clock import Clock, Random
 _DAY_S = 86_400.0
 _IDENTIFIES_A_DAY = 1000
 _DOUBLINGS_MAX = 16
+_IDENTIFY_FAILURES = 8
+_IDENTIFY_CAP_FACTOR = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +179,16 @@ class Ladder:
         lost = ending.end is End.INVALID or ending.code in SESSION_LOST_CLOSES
         if lost or (resuming and ending.end is End.SILENT):
             self.session = None
-        elif resuming and ending.end is not End.UNREACHABLE:
+        elif resuming and ending.end not in (End.UNREACHABLE, End.HUNG_UP):
             self.refusals += 1
 
     def pause_s(self) -> float:
         """Seconds before the next try: full jitter, growing while connections do not last."""
-        if self._invalid:
-            return self.rng.uniform(*self.settings.invalid_session_s)
+        cap = self.settings.backoff_cap_s
+        if self.session is None and self._failures >= _IDENTIFY_FAILURES:
+            # Identifies that lead nowhere would use up the day's budget in hours.
+            cap *= _IDENTIFY_CAP_FACTOR
         ceiling = self.settings.backoff_base_s * 2**self._failures
-        return self.rng.uniform(0.0, min(self.settings.backoff_cap_s, ceiling))
+        pause = self.rng.uniform(0.0, min(cap, ceiling))
+        asked = self.rng.uniform(*self.settings.invalid_session_s) if self._invalid else 0.0
+        return max(pause, asked)

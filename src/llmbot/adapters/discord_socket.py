@@ -2,7 +2,7 @@
 
 What is replaced and why: discord.py ends the client on a payload it cannot parse, looks for any
 traffic rather than for heartbeat acknowledgements, and closes an invalidated session with 1000.
-Its URL, rate limiter, inflating, polling and resuming are used as they are.
+Its handshake, rate limiter, inflating, resuming and sending are used as they are.
 
 Source of the rules: Discord API reference, "Gateway".
 """
@@ -42,6 +42,10 @@ class GatewayListener(Protocol):
         """A frame came that is no gateway payload; it was skipped."""
         ...
 
+    def on_gap(self, after: int) -> bool:
+        """A skipped frame held the event after this one: whether to resume for it."""
+        ...
+
     def on_invalid_session(self, *, resumable: bool) -> None:
         """Opcode 9; the connection is about to close."""
         ...
@@ -64,9 +68,24 @@ class GatewaySocket(DiscordWebSocket):
         self.last_ack: float | None = None  # monotonic
         self.latency_s: float | None = None
         self.zombie = False
+        self._skipped = False
         self._acked = asyncio.Event()
         self._beat_sent = 0.0
         self._now: Callable[[], float] = loop.time
+
+    async def poll_event(self) -> None:
+        """Wait for one frame and handle it.
+
+        Raises:
+            ReconnectWebSocket: the connection has ended; `socket.close_code` says how.
+        """
+        message = await self.socket.receive()
+        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            await self.received_message(message.data)
+            return
+        # discord.py always answers with 4000 here, also where 1000 is meant to end the session.
+        await self.socket.close(code=self._close_code or RESUMABLE_CLOSE)
+        raise ReconnectWebSocket(self.shard_id)
 
     async def identify(self) -> None:
         """Ask for a new session; no payload compression, so that every frame stands alone."""
@@ -93,18 +112,29 @@ class GatewaySocket(DiscordWebSocket):
             self._garbled(type(unreadable).__name__)
             return
         if op == self.DISPATCH:
-            self._dispatch_event(payload)
+            await self._dispatch_event(payload)
         else:
             await self._control(op, payload.get("d"))
 
-    def _dispatch_event(self, payload: dict[str, Any]) -> None:
+    async def _dispatch_event(self, payload: dict[str, Any]) -> None:
         sequence = payload.get("s")
         if isinstance(sequence, int):
+            if self._skipped and await self._lost_an_event(sequence):
+                raise ReconnectWebSocket(self.shard_id)
             self.sequence = sequence
         else:
             sequence = None
         if self.listener is not None:
             self.listener.on_dispatch(str(payload.get("t")), payload.get("d"), sequence)
+
+    async def _lost_an_event(self, sequence: int) -> bool:
+        """Whether what was skipped held an event that a resume may bring; then hangs up."""
+        self._skipped = False
+        last, listener = self.sequence, self.listener
+        if last is None or listener is None or sequence <= last + 1 or not listener.on_gap(last):
+            return False
+        await self.hang_up()
+        return True
 
     async def _control(self, op: Any, data: Any) -> None:
         if op == self.HEARTBEAT_ACK:
@@ -197,5 +227,6 @@ class GatewaySocket(DiscordWebSocket):
         return "compress" in self.socket._response.url.query  # noqa: SLF001 - aiohttp keeps the address only there
 
     def _garbled(self, reason: str) -> None:
+        self._skipped = True
         if self.listener is not None:
             self.listener.on_garbled(reason)
