@@ -176,9 +176,11 @@ async def running(
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     base = f"http://127.0.0.1:{runner.addresses[0][1]}{prefix}"
-    async with aiohttp.ClientSession() as http:
-        yield Running(simulated, board, base, http, exchanges)
-    await runner.cleanup()
+    try:
+        async with aiohttp.ClientSession() as http:
+            yield Running(simulated, board, base, http, exchanges)
+    finally:
+        await runner.cleanup()
 
 
 def _recorder(exchanges: list[Exchange]) -> Any:
@@ -187,12 +189,14 @@ def _recorder(exchanges: list[Exchange]) -> Any:
         request: web.Request, handler: Callable[[web.Request], Any]
     ) -> web.StreamResponse:
         body = None
+        if "/api/" not in request.path:
+            return await _served(handler, request)
         if request.content_type == "application/json" and request.can_read_body:
             data = await request.read()
             with contextlib.suppress(orjson.JSONDecodeError):
                 body = orjson.loads(data)
-        response: web.StreamResponse = await handler(request)
-        if "/api/" in request.path and isinstance(response, web.Response):
+        response = await _served(handler, request)
+        if isinstance(response, web.Response):
             is_json = response.headers.get("Content-Type") == "application/json"
             raw = response.body
             answer = orjson.loads(raw) if is_json and isinstance(raw, bytes) else None
@@ -201,6 +205,13 @@ def _recorder(exchanges: list[Exchange]) -> Any:
         return response
 
     return record
+
+
+async def _served(
+    handler: Callable[[web.Request], Any], request: web.Request
+) -> web.StreamResponse:
+    response: web.StreamResponse = await handler(request)
+    return response
 
 
 # discord.py -----------------------------------------------------------------------------------

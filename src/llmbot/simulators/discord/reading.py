@@ -30,7 +30,7 @@ async def read_body(request: web.Request, file_bytes_max: int) -> tuple[Any, tup
     Raises:
         ApiError: JSON that cannot be parsed (50109), another content type, or too many bytes.
     """
-    if request.method in ("GET", "DELETE") or not request.can_read_body:
+    if request.method in ("GET", "DELETE") or not request.body_exists:
         return None, ()
     kind = request.content_type
     try:

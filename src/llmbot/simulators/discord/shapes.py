@@ -163,8 +163,24 @@ _COMMON: dict[str, Check] = {
     "flags": integer(0),
     "attachments": items(_ATTACHMENT, most=10),
 }
+_POLL = shape(
+    {
+        "question": shape({"text": text(longest=300, shortest=1)}),
+        "answers": items(
+            shape(
+                {"poll_media": shape({"text": text(longest=55, shortest=1), "emoji": mapping()})},
+                required=("poll_media",),
+            ),
+            most=10,
+        ),
+        "allow_multiselect": boolean(),
+        "layout_type": choice((1,)),
+        "duration": integer(1, 768),
+    },
+    required=("question", "answers"),
+)
 MESSAGE_EDIT = shape(_COMMON)
-WEBHOOK_MESSAGE = shape(_COMMON | {"tts": boolean(), "poll": mapping()})
+WEBHOOK_MESSAGE = shape(_COMMON | {"tts": boolean(), "poll": _POLL})
 MESSAGE_CREATE = shape(
     _COMMON
     | {
@@ -173,7 +189,7 @@ MESSAGE_CREATE = shape(
         "tts": boolean(),
         "message_reference": _REFERENCE,
         "sticker_ids": items(snowflake(), most=3),
-        "poll": mapping(),
+        "poll": _POLL,
     }
 )
 CALLBACK = shape({"type": choice((1, 4, 5, 6, 7, 8, 9, 12)), "data": mapping()}, required=("type",))
