@@ -36,6 +36,7 @@ from llmbot.kernel.ids import snowflake_at, this_owner
 from llmbot.resilience.breaker_facts import BreakerSettings
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool, PoolSettings
+from llmbot.resilience.retry import RetryPolicy, RetrySettings
 from llmbot.storage.database import Database, open_database
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import ScriptedModel
@@ -127,6 +128,7 @@ async def talk(
     workers: int = 4,
     discord: MemoryDiscord | None = None,
     trouble: TroubleSettings | None = None,
+    attempts: int = 1,
     delivery: DeliverySettings | None = None,
     clock: Clock | None = None,
     running: bool = True,
@@ -168,7 +170,13 @@ async def talk(
     pipeline = Pipeline(
         admission,
         context,
-        Generation(chain, bus, clock, GenerationSettings()),
+        Generation(
+            chain,
+            RetryPolicy(settings=RetrySettings(attempts_max=attempts), random=rng),
+            bus,
+            clock,
+            GenerationSettings(),
+        ),
         Delivery(discord, store, clock, Pace(clock, 0.05), delivery or DeliverySettings()),
         acknowledgement,
         Trouble(queue, acknowledgement, admission, bus, clock, rng, trouble or TroubleSettings()),

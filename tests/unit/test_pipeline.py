@@ -140,6 +140,16 @@ async def test_an_outage_is_told_at_once_and_mended_in_place(tmp_path: Path) -> 
         assert len(t.discord.ours(100)) == 1
 
 
+async def test_a_blip_is_retried_without_a_word(tmp_path: Path) -> None:
+    """One passing failure of the whole chain costs a retry from the budget and no notice."""
+    answers: Iterator[list[Piece]] = iter([[ModelUnavailableError()], ["Here."]])
+    model = ScriptedModel(lambda _: next(answers))
+    async with talk(tmp_path / "db", model, attempts=2) as t:
+        delivered = await t.ask("hello?")
+        assert t.reply(delivered.message_id) == "Here."
+        assert t.discord.edits == []
+
+
 async def test_waiting_has_an_end(tmp_path: Path) -> None:
     """A message that waited too long for a model gets one last notice and is noticed."""
     settings = TroubleSettings(pause_first_s=0.02, pause_max_s=0.02, wait_s=0.1)

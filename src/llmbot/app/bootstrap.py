@@ -6,9 +6,12 @@ is the supervision tree. `run.py` gives the whole its life and its end.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from llmbot.adapters.discord_gateway import DiscordConnection
 from llmbot.adapters.discord_sync import CommandMemory
 from llmbot.adapters.files import HttpFileFetcher
+from llmbot.adapters.host import Host
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
@@ -19,7 +22,6 @@ from llmbot.app.services import (
     QueueService,
     WorkerService,
 )
-from llmbot.app.state import bot_state
 from llmbot.app.supervisor import Service, Supervisor
 from llmbot.app.translate import (
     admission_settings,
@@ -37,7 +39,7 @@ from llmbot.conversation.backfill import Backfill, BackfillSettings
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.commands.definitions import DEFINITIONS
-from llmbot.conversation.commands.handlers import Commands
+from llmbot.conversation.commands.handlers import BotState, Commands
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery
 from llmbot.conversation.generation import Generation
@@ -53,6 +55,7 @@ from llmbot.conversation.trouble import Trouble
 from llmbot.conversation.workers import Workers
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
+from llmbot.resilience.retry import RetryPolicy
 from llmbot.storage.database import open_database
 
 MEMORY_TURNS = 40
@@ -114,6 +117,7 @@ def build_edges(house: House, mechanisms: Mechanisms, inbox: Inbox) -> Edges:
     return Edges(
         discord=discord,
         fetcher=HttpFileFetcher(),
+        host=Host(),
         chain=build_chain(settings, mechanisms.breakers, mechanisms.limits, house.clock),
     )
 
@@ -135,7 +139,13 @@ def build_conversation(
         edges.our_id,
         context_settings(settings),
     )
-    generation = Generation(edges.chain.candidates, bus, clock, generation_settings(settings))
+    generation = Generation(
+        edges.chain.candidates,
+        RetryPolicy(random=house.rng),
+        bus,
+        clock,
+        generation_settings(settings),
+    )
     delivery = Delivery(
         rest,
         store,
@@ -171,8 +181,10 @@ def build_conversation(
     )
 
 
-def build(house: House) -> Bot:
-    """A bot, put together and not started.
+def build(house: House, state: Callable[[], BotState], first: Sequence[Service] = ()) -> Bot:
+    """A bot, put together and not started; `state` tells how it is, for commands and presence.
+
+    The services in `first` need none of its own.
 
     Raises:
         StartupError: a setting is wrong.
@@ -185,13 +197,13 @@ def build(house: House) -> Bot:
     edges = build_edges(house, mechanisms, inbox)
     conversation = build_conversation(house, mechanisms, edges, inbox, recent)
     inbox.session_ready = conversation.catch_up.session_ready
-    supervisor = build_supervisor(house, mechanisms, edges, conversation)
+    supervisor = build_supervisor(house, mechanisms, edges, conversation, state, first)
     bot = Bot(house, mechanisms, edges, conversation, supervisor)
     inbox.commands = Commands(
         inbox,
         Memory(mechanisms.database),
         conversation.context,
-        lambda: bot_state(bot),
+        state,
         house.bus,
         house.clock,
     ).handle
@@ -200,12 +212,18 @@ def build(house: House) -> Bot:
 
 
 def build_supervisor(
-    house: House, mechanisms: Mechanisms, edges: Edges, conversation: Conversation
+    house: House,
+    mechanisms: Mechanisms,
+    edges: Edges,
+    conversation: Conversation,
+    state: Callable[[], BotState],
+    first: Sequence[Service],
 ) -> Supervisor:
     """The supervision tree: what each service needs stands in `services.py`."""
     deadlines = house.settings.deadlines
     seat: list[Supervisor] = []
     services: list[Service] = [
+        *first,
         DatabaseService(mechanisms.database),
         QueueService(
             mechanisms.queue, mechanisms.store, mechanisms.limits, mechanisms.database, house.bus
@@ -214,7 +232,7 @@ def build_supervisor(
         WorkerService(
             conversation.workers,
             conversation.catch_up,
-            edges.chain.close,
+            edges.chain,
             deadlines.shutdown_grace_s,
             lambda: seat[0],
         ),
@@ -224,6 +242,8 @@ def build_supervisor(
             house.clock,
             RETENTION_S,
             lambda: seat[0],
+            edges.discord.presence,
+            state,
         ),
     ]
     supervisor = Supervisor(

@@ -30,6 +30,10 @@ class Provider(Protocol):
         """The names that the provider knows; proves the credentials."""
         ...
 
+    async def client(self) -> object:
+        """Load the provider's library and make its client; done once."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...
@@ -41,6 +45,11 @@ class ModelChain:
 
     candidates: tuple[Candidate, ...]
     providers: dict[str, Provider]
+
+    async def warm_up(self) -> None:
+        """Load the providers' libraries, so that the first message does not wait for that."""
+        for provider in self.providers.values():
+            await provider.client()
 
     async def close(self) -> None:
         """Close every provider."""

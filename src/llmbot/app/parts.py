@@ -7,6 +7,7 @@ from typing import Literal
 
 from llmbot.adapters.discord_gateway import DiscordConnection
 from llmbot.adapters.files import HttpFileFetcher
+from llmbot.adapters.host import Host
 from llmbot.app.limits import Limits
 from llmbot.app.models import ModelChain
 from llmbot.app.settings import Settings
@@ -68,6 +69,7 @@ class Edges:
     discord: DiscordConnection
     fetcher: HttpFileFetcher
     chain: ModelChain
+    host: Host
 
     def our_id(self) -> int | None:
         """The bot's user id, once Discord has told it."""

@@ -8,9 +8,13 @@ from collections.abc import Callable
 
 from llmbot import __version__
 from llmbot.app.bootstrap import build
-from llmbot.app.parts import Bot, House, Mode
+from llmbot.app.parts import House, Mode
 from llmbot.app.settings import Settings
 from llmbot.app.telemetry import Telemetry
+from llmbot.app.views import BotViews
+from llmbot.console.api.server import OperatorApi
+from llmbot.console.gate import GateSettings
+from llmbot.console.views import Life
 from llmbot.kernel.clock import Random, SystemClock
 from llmbot.kernel.events import EventBus, Noted
 from llmbot.kernel.ids import this_owner
@@ -32,11 +36,13 @@ class Ending:
         self.exit_code = 0
         self.why = ""
 
-    def ask(self, why: str, exit_code: int = 0) -> None:
-        """End soon; the first request decides."""
-        if not self._asked.is_set():
-            self.why, self.exit_code = why, exit_code
-            self._asked.set()
+    def ask(self, why: str, exit_code: int = 0) -> bool:
+        """End soon; the first request decides, and False answers the later ones."""
+        if self._asked.is_set():
+            return False
+        self.why, self.exit_code = why, exit_code
+        self._asked.set()
+        return True
 
     async def wait(self) -> None:
         """Return when it was asked."""
@@ -67,28 +73,41 @@ async def run_bot(
         bus = EventBus(clock)
         telemetry.attach(bus)
         house = House(settings, mode, clock, Random(), bus, owner, clock.monotonic())
-        return await _live(build(house), lock, simulator_address, announce)
+        return await _live(house, lock, simulator_address, announce)
     finally:
         telemetry.stop()
         lock.release()
 
 
 async def _live(
-    bot: Bot, lock: InstanceLock, simulator_address: str | None, announce: Announce
+    house: House, lock: InstanceLock, simulator_address: str | None, announce: Announce
 ) -> int:
-    bus, settings = bot.house.bus, bot.house.settings
+    bus, settings = house.bus, house.settings
     ending = Ending()
+    views = BotViews(lambda: ending.ask("restart requested", RESTART_EXIT))
+    gate = GateSettings(
+        host=settings.http.host,
+        token=settings.http.admin_token.get_secret_value(),
+        trusted_hosts=tuple(settings.http.trusted_hosts),
+    )
+    api = OperatorApi(views, gate, settings.http.port, house.clock)
+    bot = build(house, views.bot_state, (api,))
+    views.attach(bot)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.ask, signal.Signals(number).name)
     try:
-        bus.publish(Noted("llmbot", f"version {__version__} starts, {bot.house.mode}"))
+        bus.publish(Noted("llmbot", f"version {__version__} starts, {house.mode}"))
         for loose in settings.loosened():
             bus.publish(loose)
         await bot.supervisor.start_all()
-        lock.publish(version=__version__, simulator_address=simulator_address)
-        announce("ready")
+        lock.publish(
+            version=__version__, http_address=api.address, simulator_address=simulator_address
+        )
+        views.state = Life.RUNNING
+        announce(api.address)
         await ending.wait()
+        views.state = Life.STOPPING
         bus.publish(Noted("llmbot", f"stops: {ending.why}"))
         return ending.exit_code
     finally:

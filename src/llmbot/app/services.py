@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmbot.adapters.discord_gateway import DiscordConnection
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.app.limits import Limits
+from llmbot.app.models import ModelChain
 from llmbot.app.supervisor import Supervisor
 from llmbot.app.supervisor_tasks import WatchedTask
 from llmbot.conversation.catchup import CatchUp
+from llmbot.conversation.commands.handlers import BotState
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.ports import Presence
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock
@@ -23,6 +26,9 @@ from llmbot.storage.database import Database
 
 _PAGE = 500
 _KEEP_PLACE_S = 2.0
+_CROWD = 20
+"""Above so many waiting messages the presence says so."""
+
 _PRUNE_S = 3600.0
 _PRUNE_ROWS = 1000
 
@@ -127,7 +133,7 @@ class WorkerService:
 
     workers: Workers
     catch_up: CatchUp
-    close_models: Callable[[], Awaitable[None]]
+    chain: ModelChain
     grace_s: float
     supervisor: Callable[[], Supervisor]
     name: str = "workers"
@@ -137,6 +143,7 @@ class WorkerService:
 
     async def start(self) -> None:
         """Begin to take jobs."""
+        await self.chain.warm_up()
         watch = self.supervisor().watch
         self._taking = watch("take-jobs", self.workers.run, owner=self.name)
         watch("catch-up", self.catch_up.run, owner=self.name)
@@ -146,7 +153,7 @@ class WorkerService:
         if self._taking is not None:
             await self._taking.stop()
         self.handed_back = await self.workers.drain(self.grace_s)
-        await self.close_models()
+        await self.chain.close()
 
     def trouble(self) -> str:
         """Why no jobs are taken."""
@@ -155,13 +162,15 @@ class WorkerService:
 
 @dataclass(slots=True)
 class HousekeepingService:
-    """Slow regular work: the place in the stream, forgetting what is long done."""
+    """Slow regular work: the place in the stream, the presence, forgetting what is long done."""
 
     inbox: Inbox
     store: JobStore
     clock: Clock
     retention_s: float
     supervisor: Callable[[], Supervisor]
+    presence: Presence
+    state: Callable[[], BotState]
     name: str = "housekeeping"
     needs: tuple[str, ...] = ("discord",)
 
@@ -182,6 +191,7 @@ class HousekeepingService:
         while True:
             await self.clock.sleep(_KEEP_PLACE_S)
             self.inbox.keep_place()
+            await self.presence.show(*_shown(self.state()))
 
     async def _prune(self) -> None:
         while True:
@@ -193,3 +203,13 @@ class HousekeepingService:
             except LlmbotError:
                 # The database says so itself; the next round tries again.
                 continue
+
+
+def _shown(state: BotState) -> tuple[str, str]:
+    """The bot's state as Discord shows it beside its name."""
+    if state.status in {"healthy", "starting"}:
+        waiting = f"{state.waiting} waiting" if state.waiting > _CROWD else ""
+        return "online", waiting
+    if state.status == "maintenance":
+        return "idle", "maintenance: messages wait"
+    return ("idle", "answers may be late") if state.status == "degraded" else ("dnd", "in trouble")

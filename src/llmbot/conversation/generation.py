@@ -32,6 +32,8 @@ from llmbot.kernel.errors import (
     TransientError,
 )
 from llmbot.kernel.events import EventBus, ModelAnswered, ModelFailed
+from llmbot.resilience.deadline import Deadline
+from llmbot.resilience.retry import RetryPolicy
 
 
 class Show(Protocol):
@@ -107,12 +109,14 @@ class Generation:
     def __init__(
         self,
         chain: Sequence[Candidate],
+        retries: RetryPolicy,
         bus: EventBus,
         clock: Clock,
         settings: GenerationSettings,
     ) -> None:
-        """Ask `chain` from its first to its last."""
+        """Ask `chain` from its first to its last, and once more where `retries` pays for it."""
         self.chain = tuple(chain)
+        self._retries = retries
         self._bus = bus
         self._clock = clock
         self._settings = settings
@@ -124,10 +128,27 @@ class Generation:
             TransientError: none could now; `retry_after_s` is the shortest wait that was named.
             RefusedError: no model will ever answer this.
         """
-        give_up_at = self._clock.monotonic() + self._settings.chain_s
+        deadline = Deadline.after(self._clock, self._settings.chain_s)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = await self._down_the_chain(message_id, prompt, show, deadline)
+            except TransientError as error:
+                pause_s = self._retries.next_delay(attempt, error, deadline)
+                if pause_s is None:
+                    raise
+                await self._clock.sleep(pause_s)
+            else:
+                self._retries.succeeded()
+                return answer
+
+    async def _down_the_chain(
+        self, message_id: int, prompt: Prompt, show: Show, deadline: Deadline
+    ) -> Answer:
         errors: list[LlmbotError] = []
         for place, candidate in enumerate(self.chain):
-            if self._clock.monotonic() >= give_up_at:
+            if errors and deadline.expired():
                 break
             call = _Call(candidate, message_id, place, self._bus, self._clock, self._settings)
             try:
