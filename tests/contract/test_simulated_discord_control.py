@@ -469,3 +469,16 @@ def test_two_worlds_do_not_share_anything() -> None:
     one.add_user("dora")
 
     assert two.user_named("dora") is None
+
+
+async def test_histories_have_a_bound_together() -> None:
+    """When all former versions together are too long, the oldest messages lose theirs first."""
+    async with running(replace(FREE, versions_characters_max=100)) as at:
+        sent = [await send(at, "x" * 20) for _ in range(3)]
+        for each in sent:
+            path = f"/channels/{each['channel_id']}/messages/{each['id']}"
+            await at.rest("PATCH", path, {"content": "y" * 20})
+        shown = await at.messages()
+
+    assert [len(message["versions"]) for message in shown] == [1, 2, 2]
+    assert [message["edits"] for message in shown] == [1, 1, 1]

@@ -20,7 +20,6 @@ from llmbot.simulators.discord.payloads import Json
 from llmbot.simulators.discord.permissions import Permission
 from llmbot.simulators.discord.render import Renderer
 from llmbot.simulators.discord.sessions import Session, Sessions
-from llmbot.simulators.discord.settings import DiscordSettings
 from llmbot.simulators.discord.statistics import Statistics
 from llmbot.simulators.discord.views import channel_view, message_view, user_view
 from llmbot.simulators.discord.world import World
@@ -57,7 +56,6 @@ class Announcer:
         renderer: Renderer,
         board: FaultBoard,
         statistics: Statistics,
-        settings: DiscordSettings,
     ) -> None:
         self._world = world
         self._sessions = sessions
@@ -65,7 +63,6 @@ class Announcer:
         self._renderer = renderer
         self._board = board
         self._statistics = statistics
-        self._settings = settings
 
     # messages --------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from llmbot.simulators.discord.sessions import Session
 from llmbot.simulators.discord.statistics import Statistics
 from llmbot.simulators.faults import FaultBoard
 
-DISPATCH = 0
 HEARTBEAT = 1
 IDENTIFY = 2
 PRESENCE = 3

@@ -74,7 +74,7 @@ def build(settings: DiscordSettings, board: FaultBoard, rng: random.Random) -> C
     statistics = Statistics()
     links = LinkMaker(rng.randbytes(16))
     renderer = Renderer(world, links)
-    announcer = Announcer(world, sessions, feed, renderer, board, statistics, settings)
+    announcer = Announcer(world, sessions, feed, renderer, board, statistics)
     return Core(
         settings=settings,
         board=board,

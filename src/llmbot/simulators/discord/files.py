@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import OrderedDict
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _GIF = (b"GIF87a", b"GIF89a")
@@ -15,7 +16,7 @@ class FileStore:
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._files: dict[int, tuple[str, bytes]] = {}
+        self._files: OrderedDict[int, tuple[str, bytes]] = OrderedDict()
         self._bytes = 0
 
     def put(self, file_id: int, content_type: str, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +51,7 @@ class Interactions:
     def __init__(self, settings: DiscordSettings, now: Callable[[], float]) -> None:
         self._settings = settings
         self._now = now
-        self._by_id: dict[int, Interaction] = {}
+        self._by_id: OrderedDict[int, Interaction] = OrderedDict()
         self._by_token: dict[str, Interaction] = {}
 
     def add(

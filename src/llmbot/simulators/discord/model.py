@@ -8,7 +8,6 @@ from typing import Any
 
 TEXT = 0
 DIRECT = 1
-CATEGORY = 4
 PUBLIC_THREAD = 11
 PRIVATE_THREAD = 12
 
@@ -16,7 +15,6 @@ MESSAGE_DEFAULT = 0
 MESSAGE_REPLY = 19
 MESSAGE_COMMAND = 20
 
-FLAG_SUPPRESS_EMBEDS = 1 << 2
 FLAG_EPHEMERAL = 1 << 6
 FLAG_LOADING = 1 << 7
 
@@ -100,6 +98,9 @@ class Mentions:
         )
 
 
+NOBODY = Mentions()
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """What a message said from a moment on."""
@@ -125,8 +126,8 @@ class Message:
     attachments: list[Attachment] = field(default_factory=list)
     embeds: list[dict[str, Any]] = field(default_factory=list)
     components: list[dict[str, Any]] = field(default_factory=list)
-    mentions: Mentions = field(default_factory=Mentions)  # of what it says now
-    expanded: Mentions = field(default_factory=Mentions)  # of all it ever said
+    mentions: Mentions = NOBODY  # of what it says now
+    expanded: Mentions = NOBODY  # of all it ever said
     reactions: dict[str, list[int]] = field(default_factory=dict)
     flags: int = 0
     tts: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ class Nonces:
     def __init__(self, window_s: float, now: Callable[[], float]) -> None:
         self._window_s = window_s
         self._now = now
-        self._seen: dict[tuple[int, str], _Seen] = {}
+        self._seen: OrderedDict[tuple[int, str], _Seen] = OrderedDict()
 
     def find(self, author_id: int, nonce: str | int) -> tuple[int, int] | None:
         """Return channel and message id of the author's message with this nonce, if recent."""

@@ -52,8 +52,9 @@ class DiscordSettings:
     users_max: int = 50_000
     channels_max: int = 50_000
     messages_per_channel_max: int = 5_000
-    messages_max: int = 100_000  # in all channels together
+    messages_max: int = 50_000  # in all channels together
     versions_per_message_max: int = 200
+    versions_characters_max: int = 32_000_000  # of all; then the oldest messages lose theirs
     attachment_bytes_max: int = 10 * 1024 * 1024  # Discord's limit for a file of a bot
     attachments_bytes_max: int = 128 * 1024 * 1024  # all files kept; then the oldest is forgotten
     interactions_max: int = 20_000

@@ -5,7 +5,7 @@ Everything has a bound from `DiscordSettings`; old messages are forgotten, new u
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from llmbot.simulators.discord import model, permissions
@@ -45,8 +45,9 @@ class World:
         self._users_by_name: dict[str, User] = {}
         self._channels_by_name: dict[tuple[int, int | None, str], Channel] = {}
         self._direct: dict[int, Channel] = {}
-        self._messages_in_order: deque[int] = deque()
-        self._place_of: dict[int, int] = {}  # message -> channel
+        self._place_of: OrderedDict[int, int] = OrderedDict()  # message -> channel, oldest first
+        self._with_history: OrderedDict[int, None] = OrderedDict()  # have former versions
+        self._version_characters = 0
         self.bot = self.add_user(settings.bot_name, bot=True, user_id=settings.bot_id)
         people = [self.add_user(name) for name in _FIRST_PEOPLE]
         for name in settings.guild_names:
@@ -114,7 +115,7 @@ class World:
         """Forget a server with all that is in it."""
         del self.guilds[guild.id]
         for channel in guild.channels.values():
-            self.channels.pop(channel.id, None)
+            self._empty(channel)
             key = (guild.id, channel.parent_id, channel.name)
             self._channels_by_name.pop(key, None)
 
@@ -205,8 +206,13 @@ class World:
                 guild.channels.pop(each.id, None)
                 self._channels_by_name.pop((guild.id, each.parent_id, each.name), None)
         for each in gone:
-            self.channels.pop(each.id, None)
+            self._empty(each)
         return gone
+
+    def _empty(self, channel: Channel) -> None:
+        for message_id in list(channel.order):
+            self._forget(message_id)
+        self.channels.pop(channel.id, None)
 
     def rename_channel(self, channel: Channel, name: str) -> None:
         """Give a channel of a server another name."""
@@ -262,12 +268,11 @@ class World:
         self._remember_version(message, created_ms)
         channel.add(message)
         channel.typing.pop(author.id, None)
-        self._messages_in_order.append(message_id)
         self._place_of[message_id] = channel.id
         if len(channel.order) > self._settings.messages_per_channel_max:
             self._forget(channel.order[0])
-        while len(self._messages_in_order) > self._settings.messages_max:
-            self._forget(self._messages_in_order.popleft())
+        while len(self._place_of) > self._settings.messages_max:
+            self._forget(next(iter(self._place_of)))
         return message
 
     def edit_message(self, message: Message, content: str, mentions: Mentions) -> None:
@@ -298,12 +303,29 @@ class World:
     def _forget(self, message_id: int) -> None:
         channel = self.channels.get(self._place_of.pop(message_id, 0))
         if channel is not None:
+            self._drop_versions(channel.messages[message_id], keep=0)
             channel.forget(message_id)
 
     def _remember_version(self, message: Message, at_ms: int) -> None:
+        most = self._settings.versions_characters_max
         message.versions.append(Version(at_ms, message.content))
-        if len(message.versions) > self._settings.versions_per_message_max:
-            del message.versions[0]
+        self._version_characters += len(message.content)
+        if len(message.versions) > 1:
+            self._with_history[message.id] = None
+        self._drop_versions(message, keep=self._settings.versions_per_message_max)
+        while self._with_history and self._version_characters > most:
+            message_id, _ = self._with_history.popitem(last=False)
+            found = self.find_message(message_id)
+            if found is not None:
+                self._drop_versions(found[1], keep=1)
+
+    def _drop_versions(self, message: Message, *, keep: int) -> None:
+        surplus = len(message.versions) - keep
+        if surplus > 0:
+            self._version_characters -= sum(len(v.content) for v in message.versions[:surplus])
+            del message.versions[:surplus]
+        if keep <= 1:
+            self._with_history.pop(message.id, None)
 
     def _new_channel_id(self) -> int:
         if len(self.channels) >= self._settings.channels_max:

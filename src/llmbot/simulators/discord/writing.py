@@ -10,6 +10,7 @@ from llmbot.simulators.discord.core import Core
 from llmbot.simulators.discord.errors import empty_message, missing_permissions
 from llmbot.simulators.discord.files import picture_size
 from llmbot.simulators.discord.model import (
+    NOBODY,
     Attachment,
     Channel,
     Mentions,
@@ -158,7 +159,7 @@ def keep_file(core: Core, upload: Upload) -> Attachment:
 
 def _mentions(core: Core, channel: Channel, author: User, draft: Draft) -> Mentions:
     if "@" not in draft.content and draft.replied_to is None:
-        return _NOBODY
+        return NOBODY
     return mentions.expand(
         core.world,
         core.world.guild_of(channel),
@@ -167,9 +168,6 @@ def _mentions(core: Core, channel: Channel, author: User, draft: Draft) -> Menti
         rules=draft.rules,
         replied_to=draft.replied_to,
     )
-
-
-_NOBODY = Mentions()
 
 
 def _check_extras(core: Core, channel: Channel, author: User, draft: Draft) -> None:
