@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.contract.discord_adapter import Client, connected, soon
+from tests.contract.simulated_discord import Running, running
 
 from llmbot.conversation.messages import Source
 from llmbot.kernel.events import Noted
-from tests.contract.discord_adapter import Client, connected, soon
-from tests.contract.simulated_discord import Running, running
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.contract.discord_adapter import Client, connected, soon
+from tests.contract.simulated_discord import Running, running
 
 from llmbot.conversation.messages import InteractionRef
 from llmbot.kernel.errors import (
@@ -15,8 +17,7 @@ from llmbot.kernel.errors import (
     DiscordRequestRefusedError,
     DiscordUnavailableError,
 )
-from tests.contract.discord_adapter import Client, connected, soon
-from tests.contract.simulated_discord import DiscordSettings, Running, running
+from llmbot.simulators.discord.server import DiscordSettings
 
 
 @pytest.fixture

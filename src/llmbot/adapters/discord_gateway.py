@@ -245,7 +245,7 @@ class DiscordConnection:
             connections=counters.connections,
             resumes=counters.resumes,
             identifies=counters.identifies,
-            refused_resumes=counters.refused_resumes,
+            refused_resumes=loop.ladder.refused_total,
             identifies_left=self._budget.remaining,
             unparsable=self._router.unparsable,
             handler_failures=self._router.handler_failures,

@@ -147,7 +147,10 @@ class Link:
         if socket.zombie:
             default = End.ZOMBIE
         up_s = 0.0 if self._up_at is None else self._clock.monotonic() - self._up_at
-        return Ending(self._end or default, _sent_code(socket.socket.close_code), up_s)
+        # Where we hung up ourselves the code is only the echo of ours.
+        asked = self._end is not None or socket.zombie
+        code = None if asked else _sent_code(socket.socket.close_code)
+        return Ending(self._end or default, code, up_s, progress=self._events > 0)
 
     async def _await_answer(self) -> None:
         """Hang up where nothing answers; call a resume done where only its last word is missing."""

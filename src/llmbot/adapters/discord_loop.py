@@ -65,7 +65,6 @@ class LoopCounters:
     connections: int = 0
     resumes: int = 0
     identifies: int = 0
-    refused_resumes: int = 0
 
 
 class GatewayLoop:
@@ -154,7 +153,6 @@ class GatewayLoop:
         if (fatal := errors.fatal_close(ending.code)) is not None:
             self.ladder.session = None
             raise fatal
-        self.counters.refused_resumes += int(resuming and ending.end is not End.UNREACHABLE)
         self.ladder.down(ending, resuming=resuming)
         await self._pause(ending)
 

@@ -38,6 +38,8 @@ class LadderSettings:
     stable_s: float = 10.0
     """A connection that lived this long was a good one: the next pause is the shortest."""
     refusals_max: int = 3
+    fruitless_max: int = 5
+    """Resumes in a row that were cut off before the first event."""
     invalid_session_s: tuple[float, float] = (1.0, 5.0)
     """The pause that Discord asks for before identifying after opcode 9."""
     identify_spacing_s: float = 5.0
@@ -58,13 +60,16 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of a connection; `up_s` is how long the session was up on it, 0 if never."""
+    """The end of a connection.
+
+    `up_s` is how long the session was up on it, 0 if never; `progress` whether any event came.
+    """
 
     end: End
     code: int | None = None
     up_s: float = 0.0
+    progress: bool = False
     detail: str = ""
-    retry_after_s: float | None = None
 
     def __str__(self) -> str:
         return (
@@ -140,18 +145,21 @@ class Ladder:
     settings: LadderSettings
     api_is_discords: bool
     session: Session | None = None
-    refusals: int = 0
+    refused_total: int = 0
     unreachable: int = 0
     """Tries in a row that found nobody."""
     _failures: int = 0
+    _refusals: int = 0
+    _fruitless: int = 0
     _invalid: bool = False
 
     def resumes(self) -> bool:
         """Whether the next step is a resume; a session refused too often is given up."""
-        if self.session is not None and self.refusals >= self.settings.refusals_max:
+        refused = self._refusals >= self.settings.refusals_max
+        if refused or self._fruitless >= self.settings.fruitless_max:
             self.session = None
         if self.session is None:
-            self.refusals = 0
+            self._refusals = self._fruitless = 0
         return self.session is not None
 
     def resume_address(self, gateway_url: str | None) -> str:
@@ -168,7 +176,7 @@ class Ladder:
 
     def up(self) -> None:
         """The session is ready or resumed."""
-        self.refusals = self.unreachable = 0
+        self._refusals = self._fruitless = self.unreachable = 0
 
     def down(self, ending: Ending, *, resuming: bool) -> None:
         """A connection ended; `resuming` if that was while a resume had no answer."""
@@ -177,10 +185,20 @@ class Ladder:
         self.unreachable = self.unreachable + 1 if ending.end is End.UNREACHABLE else 0
         self._invalid = ending.end is End.INVALID
         lost = ending.end is End.INVALID or ending.code in SESSION_LOST_CLOSES
+        if resuming and ending.end not in (End.UNREACHABLE, End.HUNG_UP):
+            self._count_failed_resume(ending)
         if lost or (resuming and ending.end is End.SILENT):
             self.session = None
-        elif resuming and ending.end not in (End.UNREACHABLE, End.HUNG_UP):
-            self.refusals += 1
+
+    def _count_failed_resume(self, ending: Ending) -> None:
+        """Tell a refusal from bad luck on the way: only the first says much of the session."""
+        if ending.progress:
+            self._refusals = self._fruitless = 0
+        elif ending.code is not None or ending.end in (End.INVALID_RESUMABLE, End.INVALID):
+            self._refusals += 1
+            self.refused_total += 1
+        else:
+            self._fruitless += 1
 
     def pause_s(self) -> float:
         """Seconds before the next try: full jitter, growing while connections do not last."""

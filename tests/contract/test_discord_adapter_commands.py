@@ -1,0 +1,219 @@
+"""Slash commands over real sockets: registered once, acknowledged at once, answered honestly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.contract.discord_adapter import (
+    PATIENCE_S,
+    Client,
+    Heard,
+    Memory,
+    command,
+    connected,
+    soon,
+)
+from tests.contract.simulated_discord import Running, running
+
+from llmbot.adapters import discord_commands
+from llmbot.conversation.messages import (
+    CommandDefinition,
+    CommandOption,
+    CommandReply,
+    CommandRequest,
+)
+from llmbot.kernel.events import Noted
+from llmbot.simulators.discord.server import DiscordSettings
+
+PING = command("ping")
+CHAT = CommandDefinition(
+    "chat",
+    "Talk",
+    (
+        CommandOption("file", "A file", "attachment"),
+        CommandOption("message", "Text", required=True),
+    ),
+    deferred=True,
+)
+Answer = Callable[[CommandRequest], Awaitable[CommandReply | None]]
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[Running]:
+    """A simulated Discord."""
+    async with running(DiscordSettings(rate_limits=False)) as simulated:
+        yield simulated
+
+
+async def registered(bot: Client) -> None:
+    """Wait until the commands are known to Discord."""
+    if not any(_registered(p.event) for p in bot.bus.history):
+        await bot.bus.wait_for(Noted, _registered, timeout_s=PATIENCE_S)
+
+
+def _registered(event: object) -> bool:
+    return isinstance(event, Noted) and event.detail.endswith("registered")
+
+
+async def use(
+    at: Running, answer: Answer | None, name: str, until: Callable[[Any], bool], **more: Any
+) -> tuple[Any, Heard]:
+    """Use a command; returns the interaction once it looks as wanted, and who heard it."""
+    heard = Heard(answer=answer)
+    async with connected(at.base, commands=(PING, CHAT), heard=heard) as bot:
+        await registered(bot)
+        made = await at.control("POST", "interact", user="alice", command=name, **more)
+        async with asyncio.timeout(PATIENCE_S):
+            while not until(made):
+                made = await at.control("GET", f"interactions/{made['id']}")
+    return made, heard
+
+
+def answered(made: Any) -> bool:
+    """Whether the answer stands there."""
+    original = made.get("original")
+    return bool(original) and bool(original["content"])
+
+
+async def test_plain_command_is_answered_privately(at: Running) -> None:
+    """A command that is answered directly gets one response, shown only to who asked."""
+
+    async def pong(_request: CommandRequest) -> CommandReply:
+        return CommandReply("Pong, @everyone.")
+
+    made, heard = await use(at, pong, "ping", answered)
+    assert made["callback"] == 4
+    assert made["original"]["content"] == "Pong, @everyone."
+    assert made["original"]["ephemeral"]
+    assert not made["original"]["expanded"]["everyone"]
+    request = heard.commands.get_nowait()
+    assert (request.name, request.user_name) == ("ping", "Alice")
+
+
+async def test_public_answer_is_public(at: Running) -> None:
+    """An answer that is not private is shown to all."""
+
+    async def pong(_request: CommandRequest) -> CommandReply:
+        return CommandReply("Pong.", private=False)
+
+    made, _ = await use(at, pong, "ping", answered)
+    assert not made["original"]["ephemeral"]
+
+
+async def test_queued_command_is_deferred_before_its_handler_is_asked(at: Running) -> None:
+    """A command that waits for the queue shows "is thinking" first, and is answered by an edit."""
+    heard = Heard()
+    async with connected(at.base, commands=(PING, CHAT), heard=heard) as bot:
+        await registered(bot)
+        made = await at.control(
+            "POST", "interact", user="alice", command="chat", options={"message": "hello"}
+        )
+        request = await soon(heard.commands.get())
+        made = await at.control("GET", f"interactions/{made['id']}")
+        assert made["callback"] == 5
+        assert request.options == {"message": "hello"}
+        await bot.rest.edit_original(request.interaction, "the answer")
+        await bot.rest.edit_original(request.interaction, "the whole answer")
+        more = await bot.rest.follow_up(request.interaction, "and more")
+        await bot.rest.edit_follow_up(request.interaction, more.id, "and more of it")
+        made = await at.control("GET", f"interactions/{made['id']}")
+        assert made["original"]["content"] == "the whole answer"
+        assert (await at.messages())[-1]["content"] == "and more of it"
+
+
+async def test_command_of_a_handler_that_fails_is_answered_honestly(at: Running) -> None:
+    """A handler that fails costs the user an honest, private sentence."""
+
+    async def fail(_request: CommandRequest) -> CommandReply:
+        raise RuntimeError("a defect")
+
+    made, _ = await use(at, fail, "ping", answered)
+    assert "went wrong" in made["original"]["content"]
+    assert made["original"]["ephemeral"]
+
+
+async def test_slow_command_is_deferred_privately(
+    at: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that takes its time does not let Discord's three seconds pass."""
+    monkeypatch.setattr(discord_commands, "DEFER_AFTER_S", 0.05)
+    done = asyncio.Event()
+
+    async def wait(_request: CommandRequest) -> CommandReply:
+        await done.wait()
+        return CommandReply("At last.")
+
+    def watch(made: Any) -> bool:
+        if made["callback"] == 5:
+            done.set()
+        return answered(made)
+
+    made, _ = await use(at, wait, "ping", watch)
+    assert made["original"]["content"] == "At last."
+    assert made["original"]["ephemeral"]
+
+
+async def test_handler_that_never_answers_is_stopped(
+    at: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that hangs is stopped, and the user told so."""
+    monkeypatch.setattr(discord_commands, "DEFER_AFTER_S", 0.05)
+    monkeypatch.setattr(discord_commands, "HANDLER_S", 0.1)
+
+    async def hang(_request: CommandRequest) -> CommandReply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    made, _ = await use(at, hang, "ping", answered)
+    assert "too long" in made["original"]["content"]
+
+
+@pytest.mark.parametrize("fault", ["rest.accepted_error", "rest.error", "rest.reset"])
+async def test_acknowledgement_survives_a_lost_answer(at: Running, fault: str) -> None:
+    """An acknowledgement whose answer was lost is made sure of, and counts once."""
+
+    async def pong(_request: CommandRequest) -> CommandReply:
+        at.board.clear()
+        return CommandReply("Pong.")
+
+    heard = Heard(answer=pong)
+    async with connected(at.base, commands=(PING, CHAT), heard=heard) as bot:
+        await registered(bot)
+        at.board.switch_on(fault, times=1)
+        made = await at.control(
+            "POST", "interact", user="alice", command="chat", options={"message": "hello"}
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            while not answered(made):
+                made = await at.control("GET", f"interactions/{made['id']}")
+    assert made["original"]["content"] == "Pong."
+
+
+async def test_commands_are_registered_only_when_they_changed(at: Running) -> None:
+    """The same definitions are registered once, changed ones again, over all restarts."""
+    memory = Memory()
+
+    async def start(*definitions: CommandDefinition) -> int:
+        async with connected(at.base, commands=definitions, memory=memory) as bot:
+            await bot.rest.typing(int(await at.channel_id()))
+            await bot.connection.stop()
+        statistics = await at.control("GET", "statistics")
+        return int(statistics["commands_overwritten"])
+
+    assert [await start(PING), await start(PING), await start(PING, CHAT)] == [1, 1, 2]
+
+
+async def test_refused_registration_is_told_and_not_fatal(at: Running) -> None:
+    """What Discord refuses of the commands is an event; the bot goes on."""
+    bad = CommandDefinition("Not A Name", "bad")
+    async with connected(at.base, commands=(bad,)) as bot:
+        told = [p.event for p in bot.bus.history if isinstance(p.event, Noted)]
+        if not told:
+            await bot.bus.wait_for(Noted, timeout_s=PATIENCE_S)
+        await at.say("hello")
+        assert (await bot.heard.message()).content == "hello"
+    told = [p.event for p in bot.bus.history if isinstance(p.event, Noted)]
+    assert "50035" in told[0].detail
