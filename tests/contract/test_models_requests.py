@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from base64 import b64decode
@@ -117,6 +118,49 @@ async def test_files(model: Model, wire: Wire, dialect: Dialect) -> None:
         assert (head, b64decode(data)) == ("data:image/png;base64", b"\x89PNG\x00")
         assert text["text"].endswith("für")
     assert words["text"] == "Look"
+
+
+@pytest.mark.parametrize("more", [0, 1, 2, 3, 500_000])
+async def test_large_files(model: Model, wire: Wire, dialect: Dialect, more: int) -> None:
+    """Large files arrive byte for byte, whatever their size and the text around them."""
+    one, two = (bytes(range(256)) * 800 + b"x" * more, bytes(reversed(range(256))) * 1000)
+    blobs = (Blob("image/png", one, "1.png"), Blob("application/pdf", two, "2.pdf"))
+    turns = (Turn(Role.USER, 'Größe "data": ""', blobs), Turn(Role.USER, "and {these}", blobs[:1]))
+    body = await sent(model, wire, dialect, Prompt("", turns))
+    if dialect.name == "gemini":
+        parts = [part for part in body["contents"][0]["parts"] if "inlineData" in part]
+        encoded = [part["inlineData"]["data"] for part in parts]
+    else:
+        parts = [part for part in body["messages"][0]["content"] if part["type"] != "text"]
+        addresses = [
+            p["image_url"]["url"] if "image_url" in p else p["file"]["file_data"] for p in parts
+        ]
+        encoded = [address.partition(";base64,")[2] for address in addresses]
+    assert [b64decode(data, validate=True) for data in encoded] == [one, two, one]
+
+
+async def test_no_proxy_to_this_machine(
+    wire: Wire, dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy in the environment is not asked for a server on this machine."""
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    models = dialect.models(wire.address)
+    await sent(models.model("some-model"), wire, dialect, PROMPT)
+    await models.close()
+
+
+async def test_sdks_are_imported_late() -> None:
+    """Importing the adapters imports neither SDK."""
+    code = (
+        "import sys, llmbot.adapters.gemini, llmbot.adapters.openai_compatible;"
+        "print({'google.genai', 'openai', 'aiohttp'} & set(sys.modules))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+    assert printed.decode().strip() == "set()"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ What was decided, and why:
 - **The seam**: `async_request_streamed` of the SDK's API client, through which all of its modules
   speak. The SDK addresses, authenticates, sends and raises its errors; the response is then read
   here, from the same connection: the SDK would copy the configuration, build a pydantic model of
-  every chunk, accept a broken UTF-8 sequence, fail on a comment line, and leave its nested
-  generators to the garbage collector. Figures: see `benchmarks`.
+  every chunk, accept broken UTF-8, fail on a comment line, and leave its nested generators to the
+  garbage collector. Measured over 100 chunks: 40 µs of processor time a chunk instead of 220 µs.
+- **Files** go into the request a slice at a time: see `model_files`.
 - **Importing** google-genai takes a second and 44 MiB: it happens at the first use, in a thread.
 """
 
@@ -22,8 +23,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from contextvars import ContextVar
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -32,14 +31,15 @@ import httpx2
 
 from llmbot.adapters.gemini_errors import Refusal, read_refusal, refusal_error
 from llmbot.adapters.gemini_wire import pieces_of, request_body
+from llmbot.adapters.model_events import parsed, payloads_of
+from llmbot.adapters.model_files import Files
 from llmbot.adapters.model_stream import Piece, lawful
 from llmbot.adapters.model_transport import (
+    Call,
+    calling,
     close_response,
-    connect_timeout,
     is_header_value,
     new_http_client,
-    parsed,
-    payloads_of,
     retry_after_s,
     timed_out,
     transport_error,
@@ -61,31 +61,6 @@ GOOGLE_BASE_URL: Final = "https://generativelanguage.googleapis.com"
 API_VERSION: Final = "v1beta"
 _API_VERSIONS: Final = ("v1", "v1beta", "v1alpha")
 _LISTED_MODELS_MAX: Final = 1_000
-
-
-@dataclass(slots=True)
-class _Call:
-    """One request on its way through the SDK, so that its connection stays in our hands."""
-
-    connect_s: float
-    response: httpx2.Response | None = None
-
-
-_CALL: Final[ContextVar[_Call | None]] = ContextVar("gemini_call", default=None)
-"""The call that the current task makes; the SDK has no other way to reach its request."""
-
-
-async def _on_request(request: httpx2.Request) -> None:
-    """Put the call's own connect time-out in place of the SDK's "none at all"."""
-    call = _CALL.get()
-    if call is not None:
-        request.extensions["timeout"] = connect_timeout(call.connect_s).as_dict()
-
-
-async def _on_response(response: httpx2.Response) -> None:
-    call = _CALL.get()
-    if call is not None:
-        call.response = response
 
 
 class GeminiModels:
@@ -172,10 +147,7 @@ class GeminiModels:
                     if not is_header_value(self._api_key):
                         raise ModelCredentialsError("The key for Gemini is empty or no key at all.")
                     self._http = self._http or new_http_client(
-                        self._base_url,
-                        connections_max=self._connections_max,
-                        on_request=_on_request,
-                        on_response=_on_response,
+                        self._base_url, connections_max=self._connections_max
                     )
                     self._client = await asyncio.to_thread(self._new_client, self._http)
         return self._client
@@ -196,6 +168,10 @@ class GeminiModels:
                 httpx_client=httpx2.Client(transport=httpx2.MockTransport(_no_sync_calls)),
             ),
         )
+
+    def new_call(self, deadlines: ModelDeadlines) -> Call:
+        """A call that keeps the deadline of connecting."""
+        return Call(deadlines.connect_s, Files(self._clock))
 
     def classified(self, error: Exception, response: httpx2.Response | None = None) -> LlmbotError:
         """Which of our errors an exception of the SDK or the transport is.
@@ -254,9 +230,9 @@ class GeminiModel:
         return lawful(self._pieces(prompt, deadlines), model=self._name, deadlines=deadlines)
 
     async def _pieces(self, prompt: Prompt, deadlines: ModelDeadlines) -> AsyncGenerator[Piece]:
-        call = _Call(connect_s=deadlines.connect_s)
+        call = self._models.new_call(deadlines)
         try:
-            response = await self._open(call, request_body(self._name, prompt))
+            response = await self._open(call, request_body(self._name, prompt, call.files))
             async with contextlib.aclosing(payloads_of(response)) as payloads:
                 async for payload in payloads:
                     for piece in pieces_of(parsed(payload)):
@@ -268,16 +244,13 @@ class GeminiModel:
         finally:
             await close_response(call.response)
 
-    async def _open(self, call: _Call, body: dict[str, object]) -> httpx2.Response:
+    async def _open(self, call: Call, body: dict[str, object]) -> httpx2.Response:
         client = await self._models.client()
-        token = _CALL.set(call)
-        try:
+        with calling(call):
             # What this returns is the SDK's reader of the response; it is never started.
             await client._api_client.async_request_streamed(  # noqa: SLF001 - see the module
                 "post", f"models/{self._name}:streamGenerateContent?alt=sse", body
             )
-        finally:
-            _CALL.reset(token)
         if call.response is None:
             raise ModelGarbledError("The model's answer came past the transport.")
         return call.response

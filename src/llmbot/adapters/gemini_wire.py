@@ -5,13 +5,13 @@ Source: the reference of models.streamGenerateContent (ai.google.dev/api/generat
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from llmbot.adapters.gemini_errors import blocked_prompt, ending_of, read_refusal, refusal_error
+from llmbot.adapters.model_events import count, mapping, sequence
+from llmbot.adapters.model_files import Files
 from llmbot.adapters.model_stream import Piece, Usage
-from llmbot.adapters.model_transport import count, mapping, sequence
 from llmbot.conversation.ports import Prompt, Role, Turn
 from llmbot.kernel.errors import ModelGarbledError, ModelRequestRefusedError
 
@@ -20,7 +20,7 @@ from llmbot.kernel.errors import ModelGarbledError, ModelRequestRefusedError
 _NO_BEGINNING: Final = "(The conversation begins with your words.)"
 
 
-def request_body(model: str, prompt: Prompt) -> dict[str, object]:
+def request_body(model: str, prompt: Prompt, files: Files) -> dict[str, object]:
     """The body of streamGenerateContent.
 
     Turns without text and files are left out, neighbours of one role become one turn, and a
@@ -33,7 +33,7 @@ def request_body(model: str, prompt: Prompt) -> dict[str, object]:
     contents: list[dict[str, object]] = []
     last: tuple[Role, list[dict[str, object]]] | None = None
     for turn in prompt.turns:
-        parts = _parts(turn)
+        parts = _parts(turn, files)
         if not parts:
             continue
         if last is not None and last[0] is turn.role:
@@ -55,12 +55,12 @@ def request_body(model: str, prompt: Prompt) -> dict[str, object]:
     return body
 
 
-def _parts(turn: Turn) -> list[dict[str, object]]:
+def _parts(turn: Turn, files: Files) -> list[dict[str, object]]:
     parts: list[dict[str, object]] = []
     if turn.text.strip():
         parts.append({"text": turn.text})
     parts.extend(
-        {"inlineData": {"mimeType": blob.mime_type, "data": b64encode(blob.data).decode("ascii")}}
+        {"inlineData": {"mimeType": blob.mime_type, "data": files.base64(blob.data)}}
         for blob in turn.blobs
         if blob.data
     )

@@ -1,4 +1,4 @@
-"""Connections to model providers: one client, limits, server-sent events, waits, errors.
+"""Connections to model providers: one client, its limits, what its failures mean.
 
 Both SDKs (google-genai and openai) speak through an `httpx2.AsyncClient`; the one made here is
 handed to each, so that connections, limits and failures are treated the same way for both.
@@ -10,18 +10,19 @@ import asyncio
 import contextlib
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx2
-import orjson
 
+from llmbot.adapters.model_files import Files
 from llmbot.kernel.errors import (
     ModelGarbledError,
-    ModelStreamCutError,
     ModelTimeoutError,
     ModelUnavailableError,
     TransientError,
@@ -39,21 +40,58 @@ IDLE_CONNECTION_S: Final = 20.0
 # ── the client ──────────────────────────────────────────────────────────────────────────────────
 
 
-def new_http_client(
-    base_url: str,
-    *,
-    connections_max: int,
-    on_request: Callable[[httpx2.Request], Awaitable[None]] | None = None,
-    on_response: Callable[[httpx2.Response], Awaitable[None]] | None = None,
-) -> httpx2.AsyncClient:
+@dataclass(slots=True)
+class Call:
+    """One request on its way through an SDK, so that its connection stays in our hands."""
+
+    connect_s: float
+    files: Files
+    response: httpx2.Response | None = None
+
+
+_CALL: Final[ContextVar[Call | None]] = ContextVar("model_call", default=None)
+"""The call that the current task sends; google-genai has no other way to reach its request."""
+
+
+@contextlib.contextmanager
+def calling(call: Call) -> Iterator[None]:
+    """Everything sent in this block is `call`; nothing may be yielded out of it."""
+    token = _CALL.set(call)
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
+async def _on_request(request: httpx2.Request) -> None:
+    """Put in the call's own time-outs and files; only connecting has a time-out of the transport.
+
+    google-genai sets none at all, openai ten minutes for each step.
+    """
+    call = _CALL.get()
+    if call is not None:
+        patience = httpx2.Timeout(None, connect=call.connect_s, pool=call.connect_s)
+        request.extensions["timeout"] = patience.as_dict()
+        call.files.put_into(request)
+
+
+async def _on_response(response: httpx2.Response) -> None:
+    """Limit what a response may send, and remember it."""
+    if isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _BoundedStream(response.stream)
+    call = _CALL.get()
+    if call is not None:
+        call.response = response
+
+
+def new_http_client(base_url: str, *, connections_max: int) -> httpx2.AsyncClient:
     """The one client through which a provider is spoken to.
 
     It follows no redirects (the key would travel along), asks for no compression (proxies hold a
     stream back to fill their buffers), limits every answer, and goes through no proxy to a server
-    on this machine. It has no time-outs: each call brings its own.
+    on this machine. A `Call` brings its own time-outs; the rest is `model_stream.Patience`.
     """
     return httpx2.AsyncClient(
-        timeout=None,
         limits=httpx2.Limits(
             max_connections=connections_max,
             max_keepalive_connections=connections_max,
@@ -63,16 +101,8 @@ def new_http_client(
         trust_env=not is_loopback(base_url),
         verify=_tls(base_url),
         headers={"accept-encoding": "identity"},
-        event_hooks={
-            "request": [on_request] if on_request else [],
-            "response": [_bound, on_response] if on_response else [_bound],
-        },
+        event_hooks={"request": [_on_request], "response": [_on_response]},
     )
-
-
-def connect_timeout(seconds: float) -> httpx2.Timeout:
-    """Patience for connecting and for a free connection; the rest is `model_stream.Patience`."""
-    return httpx2.Timeout(None, connect=seconds, pool=seconds)
 
 
 def is_header_value(key: str) -> bool:
@@ -118,12 +148,6 @@ class _BoundedStream(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-async def _bound(response: httpx2.Response) -> None:
-    """Limit what a response may send."""
-    if isinstance(response.stream, httpx2.AsyncByteStream):
-        response.stream = _BoundedStream(response.stream)
-
-
 async def close_response(response: httpx2.Response | None) -> None:
     """Close the connection of a response that was not read to its end, without waiting long."""
     if response is None or response.is_closed:
@@ -131,154 +155,6 @@ async def close_response(response: httpx2.Response | None) -> None:
     with contextlib.suppress(httpx2.HTTPError, OSError, RuntimeError):
         async with asyncio.timeout(CLOSE_S):
             await response.aclose()
-
-
-# ── server-sent events ──────────────────────────────────────────────────────────────────────────
-
-_FIELDS: Final = frozenset({b"event", b"id", b"retry"})
-
-
-class EventDecoder:
-    """Splits bytes into the payloads of server-sent events (HTML standard, 9.2.6).
-
-    Lines end at LF or CRLF only: U+2028 and its kin stand unescaped inside JSON. An object without
-    "data:" before it is a payload too: that is how Gemini sends an error in the middle of a stream.
-    """
-
-    __slots__ = ("_bare", "_data", "_held")
-
-    def __init__(self) -> None:
-        """Begin at the beginning of a body."""
-        self._held: list[bytes] = []
-        self._data: list[bytes] = []
-        self._bare: list[bytes] = []
-
-    def feed(self, part: bytes) -> list[bytes]:
-        """The payloads that these bytes complete.
-
-        Raises:
-            ModelGarbledError: a line that is no server-sent event.
-        """
-        self._held.append(part)
-        if b"\n" not in part:
-            return []
-        *lines, rest = b"".join(self._held).split(b"\n")
-        self._held = [rest] if rest else []
-        payloads: list[bytes] = []
-        for line in lines:
-            self._take(line.removesuffix(b"\r"), payloads)
-        return payloads
-
-    def flush(self) -> list[bytes]:
-        """What the end of the body completes; half a payload is left out: the stream was cut."""
-        payloads: list[bytes] = []
-        rest, self._held = b"".join(self._held), []
-        if rest.startswith((b"data:", b"{", b"}", b"]")):
-            self._take(rest, payloads)
-        self._take(b"", payloads)
-        return [payload for payload in payloads if payload == b"[DONE]" or _is_json(payload)]
-
-    def _take(self, line: bytes, payloads: list[bytes]) -> None:
-        if line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-        elif not line:
-            if self._data:
-                payloads.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
-                self._data = []
-        elif self._bare or line[:1] in {b"{", b"["}:
-            self._bare.append(line)
-            if line.rstrip()[-1:] in {b"}", b"]"} and _is_json(whole := b"\n".join(self._bare)):
-                payloads.append(whole)
-                self._bare = []
-        elif line[:1] != b":" and line.partition(b":")[0] not in _FIELDS:
-            raise ModelGarbledError("The model's answer is no stream of events.")
-
-
-def _is_json(payload: bytes) -> bool:
-    try:
-        orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
-async def payloads_of(response: httpx2.Response) -> AsyncGenerator[bytes]:
-    """The payloads of a response's events; the connection is closed on every way out.
-
-    Raises:
-        ModelStreamCutError: the connection was lost after the first event.
-        ModelUnavailableError: it was lost before.
-        ModelGarbledError: the body is no stream of events.
-    """
-    decoder, begun = EventDecoder(), False
-    parts = response.aiter_bytes()
-    try:
-        async for part in parts:
-            for payload in decoder.feed(part):
-                begun = True
-                yield payload
-        for payload in decoder.flush():
-            yield payload
-    except (httpx2.TransportError, OSError) as error:
-        raise (ModelStreamCutError() if begun else transport_error(error)) from None
-    finally:
-        await close_response(response)
-        await _unwind(parts)
-
-
-async def _unwind(parts: AsyncIterator[bytes]) -> None:
-    """Run the transport's nested generators to their ends, now that the connection is closed.
-
-    httpx2 leaves one of them suspended when its iterator is closed; the garbage collector would
-    finish it in a task that nobody owns.
-    """
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(CLOSE_S):
-            async for _ in parts:
-                pass
-
-
-def parsed(payload: bytes) -> object:
-    """The payload's JSON.
-
-    Raises:
-        ModelGarbledError: it is none.
-    """
-    try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        raise ModelGarbledError("The model's answer holds an event that is no JSON.") from None
-
-
-def mapping(value: object) -> Mapping[str, object]:
-    """The value as an object; an absent one is empty.
-
-    Raises:
-        ModelGarbledError: it is anything else.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ModelGarbledError("The model's answer has a field of the wrong kind.")
-    return value
-
-
-def sequence(value: object) -> list[object]:
-    """The value as a list; an absent one is empty.
-
-    Raises:
-        ModelGarbledError: it is anything else.
-    """
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ModelGarbledError("The model's answer has a field of the wrong kind.")
-    return value
-
-
-def count(value: object) -> int:
-    """A figure of usage; anything that is none counts as 0, for no answer fails over it."""
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 # ── errors and waits ────────────────────────────────────────────────────────────────────────────

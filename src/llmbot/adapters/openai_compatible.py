@@ -12,24 +12,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
+from llmbot.adapters.model_events import parsed, payloads_of
+from llmbot.adapters.model_files import Files
 from llmbot.adapters.model_stream import Piece, lawful
 from llmbot.adapters.model_transport import (
-    connect_timeout,
+    Call,
+    calling,
+    close_response,
     is_header_value,
     new_http_client,
-    parsed,
-    payloads_of,
     timed_out,
     transport_error,
 )
 from llmbot.adapters.openai_wire import (
     DONE,
+    Refusal,
     pieces_of,
     read_refusal,
     refusal_error,
@@ -40,6 +44,7 @@ from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (
     LlmbotError,
     ModelCredentialsError,
+    ModelGarbledError,
     ModelUnavailableError,
     SettingsError,
 )
@@ -158,12 +163,17 @@ class OpenAiCompatibleModels:
             api_key=self._api_key, base_url=self._base_url, max_retries=0, http_client=http
         )
 
-    def body_for(self, model: str, prompt: Prompt) -> dict[str, object]:
+    def new_call(self, deadlines: ModelDeadlines) -> Call:
+        """A call that keeps the deadline of connecting."""
+        return Call(deadlines.connect_s, Files(self._clock))
+
+    def body_for(self, model: str, prompt: Prompt, files: Files) -> dict[str, object]:
         """The request as this provider is known to take it."""
         is_openai = self._host.endswith("openai.com")
         return request_body(
             model,
             prompt,
+            files,
             limit_field="max_completion_tokens" if is_openai else "max_tokens",
             with_usage=self._with_usage,
         )
@@ -186,13 +196,20 @@ class OpenAiCompatibleModels:
         del body["stream_options"]
         return True
 
-    def classified(self, error: Exception) -> LlmbotError:
-        """Which of our errors an exception of the SDK or the transport is."""
+    def classified(self, error: Exception, response: httpx2.Response | None = None) -> LlmbotError:
+        """Which of our errors an exception of the SDK or the transport is.
+
+        `response` tells the status where the body of a refusal could not be read.
+        """
         import openai  # noqa: PLC0415 - imported by now, or nothing was called
 
+        now_wall_s = self._clock.wall()
         if isinstance(error, openai.APIStatusError):
             refusal = read_refusal(error.status_code, error.body)
-            return refusal_error(refusal, error.response.headers, now_wall_s=self._clock.wall())
+            return refusal_error(refusal, error.response.headers, now_wall_s=now_wall_s)
+        if response is not None and response.status_code != HTTPStatus.OK:
+            refusal = Refusal(response.status_code)
+            return refusal_error(refusal, response.headers, now_wall_s=now_wall_s)
         if isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
             return transport_error(error.__cause__)
         return transport_error(error)
@@ -234,32 +251,32 @@ class OpenAiCompatibleModel:
         return lawful(self._pieces(prompt, deadlines), model=self._name, deadlines=deadlines)
 
     async def _pieces(self, prompt: Prompt, deadlines: ModelDeadlines) -> AsyncGenerator[Piece]:
-        body = self._models.body_for(self._name, prompt)
-        asked = True
-        while asked:
-            asked = False
-            try:
-                async with contextlib.aclosing(self._asked(body, deadlines)) as pieces:
-                    async for piece in pieces:
-                        yield piece
-            except LlmbotError:
-                raise
-            except Exception as error:  # noqa: BLE001 - the port promises typed errors alone
-                asked = self._models.gave_up_usage(error, body)
-                if not asked:
-                    raise self._models.classified(error) from None
+        call = self._models.new_call(deadlines)
+        body = self._models.body_for(self._name, prompt, call.files)
+        try:
+            response = await self._open(call, body)
+            async with contextlib.aclosing(payloads_of(response)) as payloads:
+                async for payload in payloads:
+                    if payload != DONE:
+                        for piece in pieces_of(parsed(payload), response.headers):
+                            yield piece
+        except LlmbotError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the port promises typed errors alone
+            raise self._models.classified(error, call.response) from None
+        finally:
+            await close_response(call.response)
 
-    async def _asked(
-        self, body: dict[str, object], deadlines: ModelDeadlines
-    ) -> AsyncGenerator[Piece]:
+    async def _open(self, call: Call, body: dict[str, Any]) -> httpx2.Response:
         client = await self._models.client()
-        fields: dict[str, Any] = {**body, "timeout": connect_timeout(deadlines.connect_s)}
-        async with (
-            client.chat.completions.with_streaming_response.create(**fields) as answer,
-            contextlib.aclosing(payloads_of(answer.http_response)) as payloads,
-        ):
-            headers = answer.http_response.headers
-            async for payload in payloads:
-                if payload != DONE:
-                    for piece in pieces_of(parsed(payload), headers):
-                        yield piece
+        create = client.chat.completions.with_streaming_response.create
+        with calling(call):
+            try:
+                await create(**body).__aenter__()  # left by closing the call's response
+            except Exception as error:
+                if not self._models.gave_up_usage(error, body):
+                    raise
+                await create(**body).__aenter__()
+        if call.response is None:
+            raise ModelGarbledError("The model's answer came past the transport.")
+        return call.response

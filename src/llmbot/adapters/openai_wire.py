@@ -8,20 +8,18 @@ is said beside it. The provider's own text is read but never repeated.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from llmbot.adapters.model_events import count, mapping, sequence
+from llmbot.adapters.model_files import Files
 from llmbot.adapters.model_stream import Ending, Piece, Usage
 from llmbot.adapters.model_transport import (
-    count,
     duration_s,
     longest,
-    mapping,
     retry_after_s,
-    sequence,
     wait_in_words_s,
 )
 from llmbot.conversation.ports import Blob, Prompt, Role, Turn
@@ -46,7 +44,7 @@ _THINKING_MODELS: Final = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9])")
 
 
 def request_body(
-    model: str, prompt: Prompt, *, limit_field: str, with_usage: bool
+    model: str, prompt: Prompt, files: Files, *, limit_field: str, with_usage: bool
 ) -> dict[str, object]:
     """The body of a streamed chat completion.
 
@@ -56,6 +54,7 @@ def request_body(
     Args:
         model: the provider's name of it.
         prompt: what is asked.
+        files: takes the large ones on their way.
         limit_field: `max_tokens`, which every follower knows, or `max_completion_tokens`, which
             OpenAI's thinking models want in its place.
         with_usage: ask for the figures of usage in a last chunk.
@@ -66,7 +65,7 @@ def request_body(
     messages: list[dict[str, object]] = []
     if prompt.system.strip():
         messages.append({"role": "system", "content": prompt.system})
-    merged = _merged(prompt.turns)
+    merged = _merged(prompt.turns, files)
     if not merged or merged[-1][0] is not Role.USER:
         raise ModelRequestRefusedError("There is nothing to answer.")
     if merged[0][0] is Role.MODEL:
@@ -87,11 +86,11 @@ def request_body(
     return body
 
 
-def _merged(turns: tuple[Turn, ...]) -> list[tuple[Role, list[dict[str, object]]]]:
+def _merged(turns: tuple[Turn, ...], files: Files) -> list[tuple[Role, list[dict[str, object]]]]:
     merged: list[tuple[Role, list[dict[str, object]]]] = []
     for turn in turns:
         parts = [_text(turn.text)] if turn.text.strip() else []
-        parts.extend(_file(blob) for blob in turn.blobs if blob.data)
+        parts.extend(_file(blob, files) for blob in turn.blobs if blob.data)
         if not parts:
             continue
         if merged and merged[-1][0] is turn.role:
@@ -112,11 +111,11 @@ def _text(text: str) -> dict[str, object]:
     return {"type": "text", "text": text}
 
 
-def _file(blob: Blob) -> dict[str, object]:
+def _file(blob: Blob, files: Files) -> dict[str, object]:
     """A picture as a data address, a text as text, anything else as a file."""
     if blob.mime_type.startswith("text/"):
         return _text(f"[{blob.name}]\n{blob.data.decode('utf-8', errors='replace')}")
-    address = f"data:{blob.mime_type};base64,{b64encode(blob.data).decode('ascii')}"
+    address = f"data:{blob.mime_type};base64,{files.base64(blob.data)}"
     if blob.mime_type.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": address}}
     return {"type": "file", "file": {"filename": blob.name, "file_data": address}}
