@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmbot.adapters.pictures import PictureConverter
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission, AdmissionSettings
 from llmbot.conversation.attachments import AttachmentReader, AttachmentSettings
@@ -79,6 +80,7 @@ class Talk:
     queue: JobQueue
     inbox: Inbox
     recent: RecentMessages
+    memory: Memory
     context: ContextBuilder
     pipeline: Pipeline
     workers: Workers
@@ -148,10 +150,9 @@ async def talk(
     limits = NoLimits()
     admission = Admission(clock, limits, lambda: OUR_ID, AdmissionSettings())
     files = NoFiles()
-    reader = AttachmentReader(files, AttachmentSettings())
-    context = ContextBuilder(
-        discord, recent, Memory(database), reader, lambda: OUR_ID, ContextSettings()
-    )
+    reader = AttachmentReader(files, PictureConverter(), AttachmentSettings())
+    memory = Memory(database)
+    context = ContextBuilder(discord, recent, memory, reader, lambda: OUR_ID, ContextSettings())
     breakers = Breakers(clock, bus, random=rng)
     scripted = list(models) or [ScriptedModel()]
     chain = [
@@ -189,8 +190,8 @@ async def talk(
     catch_up = CatchUp(backfill, store, clock)
     start = snowflake_at(clock.wall())
     whole = Talk(
-        discord, scripted, database, store, queue, inbox, recent, context, pipeline, crew,
-        catch_up, breakers, bus, clock, files, iter(range(start, start + 10**9)),
+        discord, scripted, database, store, queue, inbox, recent, memory, context, pipeline, crew,
+        catch_up, breakers, bus, clock, files, iter(range(start, start + 10**9, 1000)),
     )  # fmt: skip
     for job in await store.unfinished():
         queue.adopt(job)

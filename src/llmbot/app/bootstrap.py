@@ -12,6 +12,7 @@ from llmbot.adapters.discord_gateway import DiscordConnection
 from llmbot.adapters.discord_sync import CommandMemory
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
+from llmbot.adapters.pictures import PictureConverter
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
@@ -117,6 +118,7 @@ def build_edges(house: House, mechanisms: Mechanisms, inbox: Inbox) -> Edges:
     return Edges(
         discord=discord,
         fetcher=HttpFileFetcher(),
+        pictures=PictureConverter(),
         host=Host(),
         chain=build_chain(settings, mechanisms.breakers, mechanisms.limits, house.clock),
     )
@@ -134,7 +136,9 @@ def build_conversation(
         recent,
         Memory(mechanisms.database),
         AttachmentReader(
-            edges.fetcher, attachment_settings(settings, simulated=house.mode == "simulated")
+            edges.fetcher,
+            edges.pictures,
+            attachment_settings(settings, simulated=house.mode == "simulated"),
         ),
         edges.our_id,
         context_settings(settings),

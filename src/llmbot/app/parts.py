@@ -8,6 +8,7 @@ from typing import Literal
 from llmbot.adapters.discord_gateway import DiscordConnection
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
+from llmbot.adapters.pictures import PictureConverter
 from llmbot.app.limits import Limits
 from llmbot.app.models import ModelChain
 from llmbot.app.settings import Settings
@@ -69,6 +70,7 @@ class Edges:
     discord: DiscordConnection
     fetcher: HttpFileFetcher
     chain: ModelChain
+    pictures: PictureConverter
     host: Host
 
     def our_id(self) -> int | None:

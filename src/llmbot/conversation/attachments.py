@@ -19,6 +19,8 @@ from llmbot.kernel.errors import AttachmentRefusedError, LlmbotError
 
 DISCORD_FILE_HOSTS = ("cdn.discordapp.com", "media.discordapp.net")
 
+GIF = "image/gif"
+
 _NAME_MAX = 80
 
 
@@ -31,6 +33,18 @@ class FileFetcher(Protocol):
         Raises:
             AttachmentRefusedError: more than `bytes_max` bytes, or an answer other than 200.
             LlmbotError: it could not be reached.
+        """
+        ...
+
+
+class Converter(Protocol):
+    """Makes pictures that the models refuse into ones that they take."""
+
+    async def gif_to_png(self, data: bytes) -> bytes:
+        """The first frame of a GIF as PNG.
+
+        Raises:
+            AttachmentRefusedError: it cannot be read.
         """
         ...
 
@@ -82,9 +96,12 @@ class _LeftOut:
 class AttachmentReader:
     """Reads files within the limits."""
 
-    def __init__(self, fetcher: FileFetcher, settings: AttachmentSettings) -> None:
-        """Fetch with `fetcher`."""
+    def __init__(
+        self, fetcher: FileFetcher, converter: Converter, settings: AttachmentSettings
+    ) -> None:
+        """Fetch with `fetcher`, make pictures fit with `converter`."""
         self._fetcher = fetcher
+        self._converter = converter
         self.settings = settings
 
     async def read(self, attachments: Sequence[Attachment]) -> Files:
@@ -120,8 +137,20 @@ class AttachmentReader:
         except (TimeoutError, LlmbotError):
             return _LeftOut("unreachable")
         kind = sniff(data)
+        if kind == GIF:
+            return await self._still(item, data)
         if kind is not None:
             return Blob(kind, data, safe_name(item.filename))
+        return self._text(data)
+
+    async def _still(self, item: Attachment, data: bytes) -> Blob | _LeftOut:
+        try:
+            still = await self._converter.gif_to_png(data)
+        except AttachmentRefusedError:
+            return _LeftOut("kind")
+        return Blob("image/png", still, safe_name(item.filename))
+
+    def _text(self, data: bytes) -> _Text | _LeftOut:
         text = as_text(data)
         if text is None:
             return _LeftOut("kind")
@@ -153,7 +182,7 @@ def sniff(data: bytes) -> str | None:
     if data.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
+        return GIF
     if data.startswith(b"RIFF") and data[8:14] == b"WEBPVP":
         return "image/webp"
     if data.startswith(b"%PDF-"):
