@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import socket
 
 import uvicorn
 
 from llmbot.console.api.factory import create_api
+from llmbot.console.api.listen import listen_on
 from llmbot.console.api.protocol import BoundedProtocol
 from llmbot.console.gate import GateSettings
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import PortTakenError, SettingsError
 
-BACKLOG = 512
 CONNECTIONS_MAX = 1000
 KEEP_ALIVE_S = 5
 STOP_GRACE_S = 2
@@ -87,32 +84,3 @@ class OperatorApi:
     def trouble(self) -> str:
         """Why nobody is served, if so."""
         return "" if self._task is not None and not self._task.done() else "does not listen"
-
-
-def listen_on(host: str, port: int) -> socket.socket:
-    """A socket that listens on this address.
-
-    Raises:
-        PortTakenError: something else listens there.
-        SettingsError: the address is none of this machine, or may not be used.
-    """
-    # The runbook calls it by both names; only this address answers to both everywhere.
-    host = "127.0.0.1" if host == "localhost" else host
-    try:
-        kind, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(kind, socket.SOCK_STREAM)
-    except OSError as error:
-        raise SettingsError(f"HTTP_HOST {host} is no address of this machine ({error}).") from None
-    try:
-        # A port that a process of ours has just left may be taken at once; one in use may not.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(place)
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(f"Port {port} on {host} is taken by another program.") from None
-        words = f"HTTP_HOST {host} and HTTP_PORT {port} cannot be used ({error.strerror})."
-        raise SettingsError(words) from None
-    bound.setblocking(False)
-    return bound
