@@ -105,6 +105,8 @@ async def test_a_users_file_is_fetched_from_the_file_host(at: Running, bot: Bot)
     assert await attachment.read() == PNG
     assert (attachment.width, attachment.height) == (1, 1)
     assert attachment.url.startswith(at.base + "/attachments/")
+    async with at.http.get(f"{at.base}/_sim/discord/files/{attachment.id}") as shown:
+        assert await shown.read() == PNG
     async with at.http.get(attachment.url.partition("?")[0]) as unsigned:
         assert unsigned.status == 404
 

@@ -184,8 +184,8 @@ async def test_only_json_is_taken(at: Running) -> None:
 
 async def test_the_world_has_a_bound() -> None:
     """Beyond the allowed number of users a new name is refused, not remembered."""
-    async with running(replace(FREE, users_max=4)) as at:
-        answer = await at.control("POST", "say", expected=400, user="fifth", content="hello")
+    async with running(replace(FREE, users_max=5)) as at:
+        answer = await at.control("POST", "say", expected=400, user="sixth", content="hello")
 
     assert "too many users" in answer["error"]
 

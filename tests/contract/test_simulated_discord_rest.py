@@ -416,6 +416,7 @@ async def test_edits_of_old_messages_are_limited() -> None:
 
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert answers[-1].code == 30046
+    assert 0 < answers[-1].body["retry_after"] <= 60
 
 
 async def test_a_user_who_takes_no_direct_messages_gets_none(at: Running) -> None:

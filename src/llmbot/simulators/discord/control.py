@@ -65,6 +65,7 @@ class ControlApi:
         for method, path, handler in self._routes:
             app.router.add_route(method, f"{base}/{path}", self._serve(handler))
         app.router.add_get(f"{base}/events", self._events)
+        app.router.add_get(f"{base}/files/{{id}}", self._file)
 
     def _serve(self, handler: Handler) -> Callable[[web.Request], Any]:
         async def serve(request: web.Request) -> web.StreamResponse:
@@ -84,6 +85,19 @@ class ControlApi:
             return answer(result)
 
         return serve
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        """Show a file to those beside the world, who have no signed link; never as a page."""
+        wanted = request.match_info["id"]
+        found = self._core.files.get(int(wanted)) if wanted.isdecimal() else None
+        if found is None:
+            return answer({"error": "no such file"}, 404)
+        headers = {
+            "Content-Type": found[0],
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        }
+        return web.Response(body=found[1], headers=headers)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Stream events, from now on or after the event id that is named."""

@@ -32,7 +32,9 @@ def world(ask: Ask) -> Json:
         "user_count": len(held.users),
         "channel_count": len(held.channels),
         "commands": [
-            command.body(held.application_id) for command in ask.core.commands.listed(None)
+            command.body(held.application_id)
+            for place in (None, *held.guilds)
+            for command in ask.core.commands.listed(place)
         ],
         "sessions": [session_view(session) for session in ask.core.sessions],
         "last_event_id": ask.core.feed.last_id,

@@ -14,19 +14,28 @@ class ApiError(Exception):
     """A REST call is refused with this answer."""
 
     def __init__(
-        self, status: int, code: int, message: str, *, errors: ErrorTree | None = None
+        self,
+        status: int,
+        code: int,
+        message: str,
+        *,
+        errors: ErrorTree | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.errors = errors
+        self.retry_after_s = retry_after_s
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body of the answer."""
         body: dict[str, Any] = {"message": self.message, "code": self.code}
         if self.errors is not None:
             body["errors"] = self.errors
+        if self.retry_after_s is not None:
+            body |= {"retry_after": round(self.retry_after_s, 3), "global": False}
         return body
 
 

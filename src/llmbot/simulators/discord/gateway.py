@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -219,8 +220,8 @@ class Gateway:
             data["intents"],
             shard,
             shards,
-            core.settings.replay_events_max,
             connection.base,
+            deque(maxlen=core.settings.replay_events_max),
         )
         core.sessions.add(session)
         self._attach(connection, session)

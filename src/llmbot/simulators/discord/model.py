@@ -134,7 +134,8 @@ class Message:
     pinned: bool = False
     interaction: dict[str, Any] | None = None  # id, type, name, user: what it answers
     edits: int = 0
-    old_edits: int = 0  # made when the message was older than an hour
+    old_edits: int = 0  # in the present window, made when the message was old
+    old_edits_until: float = 0.0  # end of that window (monotonic)
     versions: list[Version] = field(default_factory=list)
 
     @property

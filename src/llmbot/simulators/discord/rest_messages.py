@@ -160,14 +160,24 @@ def _edit(call: Call) -> Json:
     if message.author is not core.world.bot:
         # Flags of others' messages may be changed by those who manage messages; nothing else.
         raise ApiError(403, 50005, "Cannot edit a message authored by another user")
-    if time.time() * 1000 - message.created_ms > core.settings.old_message_s * 1000:
-        message.old_edits += 1
-        if message.old_edits > core.settings.old_message_edits_max:
-            words = "Maximum number of edits to messages older than 1 hour reached. Try again later"
-            raise ApiError(429, 30046, words)
+    _limit_old_edits(core, message)
     rewrite(core, channel, message, body, draft_of(body, call.uploads))
     core.announcer.message_updated(channel, message)
     return shown(call, message)
+
+
+def _limit_old_edits(core: Core, message: Message) -> None:
+    """Refuse too many edits of a message that is older than an hour (30046, a kind of 429)."""
+    settings = core.settings
+    if time.time() * 1000 - message.created_ms <= settings.old_message_s * 1000:
+        return
+    now = time.monotonic()
+    if now >= message.old_edits_until:
+        message.old_edits, message.old_edits_until = 0, now + settings.old_message_window_s
+    message.old_edits += 1
+    if message.old_edits > settings.old_message_edits_max:
+        words = "Maximum number of edits to messages older than 1 hour reached. Try again later"
+        raise ApiError(429, 30046, words, retry_after_s=message.old_edits_until - now)
 
 
 def _delete(call: Call) -> None:

@@ -37,13 +37,12 @@ class Session:
     intents: int
     shard: int
     shards: int
-    replay_max: int
     base: str
+    events: deque[tuple[str, bytes]]  # name and data of the last ones; the data is shared
     link: Link | None = None
     sequence: int = 0
     delivered: int = 0
     acknowledged: int = 0  # the sequence that the last heartbeat named
-    events: deque[tuple[int, bytes]] = field(default_factory=deque)
     disconnected_at: float | None = None
     paused: bool = False
     presence: dict[str, Any] = field(default_factory=dict)
@@ -52,29 +51,22 @@ class Session:
     def dispatch(self, name: str, data: bytes) -> None:
         """Number an event, keep it for a resume, and send it if there is somebody to read it."""
         self.sequence += 1
-        frame = b'{"t":"%s","s":%d,"op":0,"d":%s}' % (name.encode(), self.sequence, data)
-        self.events.append((self.sequence, frame))
-        if len(self.events) > self.replay_max:
-            self.events.popleft()
+        self.events.append((name, data))
         if self.link is not None and not self.paused and self.delivered == self.sequence - 1:
             self.delivered = self.sequence
-            self.link.send(frame)
+            self.link.send(_frame(self.sequence, name, data))
 
     def can_replay_from(self, sequence: int) -> bool:
         """Whether every event after `sequence` is still kept."""
-        if not 0 <= sequence <= self.sequence:
-            return False
-        return sequence == self.sequence or bool(self.events and self.events[0][0] <= sequence + 1)
+        return self.sequence - len(self.events) <= sequence <= self.sequence
 
     def flush(self) -> None:
         """Send what has not been delivered on this connection."""
         if self.link is None or self.paused:
             return
-        # Counted from the right: usually few of many kept events are due.
-        due = self.sequence - self.delivered
-        start = max(0, len(self.events) - due)
-        for index in range(start, len(self.events)):
-            self.link.send(self.events[index][1])
+        first = self.sequence - len(self.events) + 1
+        for index in range(max(0, self.delivered + 1 - first), len(self.events)):
+            self.link.send(_frame(first + index, *self.events[index]))
         self.delivered = self.sequence
 
     def covers(self, guild_id: int | None) -> bool:
@@ -82,6 +74,10 @@ class Session:
         if guild_id is None:
             return self.shard == 0
         return (guild_id >> 22) % self.shards == self.shard
+
+
+def _frame(sequence: int, name: str, data: bytes) -> bytes:
+    return b'{"t":"%s","s":%d,"op":0,"d":%s}' % (name.encode(), sequence, data)
 
 
 class Sessions:

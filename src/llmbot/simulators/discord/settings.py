@@ -46,7 +46,8 @@ class DiscordSettings:
     interaction_token_s: float = 900.0
     commands_daily_limit: int = 200
     old_message_s: float = 3_600.0  # edits of older messages are limited (30046)
-    old_message_edits_max: int = 5
+    old_message_edits_max: int = 5  # in a window
+    old_message_window_s: float = 60.0
 
     guilds_max: int = 100
     users_max: int = 50_000

@@ -26,6 +26,7 @@ from llmbot.simulators.discord.snowflake import Snowflakes, milliseconds_of
 
 _FIRST_CHANNELS = ("general", "random")
 _FIRST_PEOPLE = ("alice", "bob", "carol")
+_OTHER_BOT = "weather-bot"
 
 
 class WorldFullError(ValueError):
@@ -50,10 +51,11 @@ class World:
         self._version_characters = 0
         self.bot = self.add_user(settings.bot_name, bot=True, user_id=settings.bot_id)
         people = [self.add_user(name) for name in _FIRST_PEOPLE]
+        another = self.add_user(_OTHER_BOT, bot=True)
         for name in settings.guild_names:
             guild = self.add_guild(name, people[0])
-            for person in people:
-                self.add_member(guild, person)
+            for member in (*people, another):
+                self.add_member(guild, member)
             for channel in _FIRST_CHANNELS:
                 self.add_channel(guild, channel)
 
