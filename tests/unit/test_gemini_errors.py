@@ -149,6 +149,11 @@ def test_400_that_is_the_operators(body: object) -> None:
     assert isinstance(refusal_error(read_refusal(400, body)), ModelCredentialsError)
 
 
+def test_402() -> None:
+    """A project without money is the operator's matter."""
+    assert isinstance(refusal_error(read_refusal(402, b"")), ModelCredentialsError)
+
+
 def test_400_that_is_the_requests() -> None:
     """Any other 400 is a request that will never be accepted."""
     body = error(400, "INVALID_ARGUMENT", "Request contains an invalid argument: my api key idea")

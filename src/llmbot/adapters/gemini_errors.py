@@ -123,8 +123,10 @@ def _about_the_key(refusal: Refusal) -> bool:
     """Whether a 400 is the operator's: the key, or a project that may not call (country, billing).
 
     A bad key arrives as 400 INVALID_ARGUMENT with the reason API_KEY_INVALID, behind some proxies
-    in words alone.
+    in words alone. 402 is billing, wherever it comes from.
     """
+    if refusal.code == HTTPStatus.PAYMENT_REQUIRED:
+        return True
     if refusal.code != HTTPStatus.BAD_REQUEST:
         return False
     if refusal.status == "FAILED_PRECONDITION":

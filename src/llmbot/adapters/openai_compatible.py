@@ -258,7 +258,7 @@ class OpenAiCompatibleModel:
             async with contextlib.aclosing(payloads_of(response)) as payloads:
                 async for payload in payloads:
                     if payload != DONE:
-                        for piece in pieces_of(parsed(payload), response.headers):
+                        for piece in pieces_of(parsed(payload)):
                             yield piece
         except LlmbotError:
             raise
@@ -276,6 +276,7 @@ class OpenAiCompatibleModel:
             except Exception as error:
                 if not self._models.gave_up_usage(error, body):
                     raise
+                call.response = None
                 await create(**body).__aenter__()
         if call.response is None:
             raise ModelGarbledError("The model's answer came past the transport.")

@@ -138,7 +138,7 @@ _BROKEN: Final = frozenset({"error", "tool_calls", "function_call", "abort"})
 """The model broke off, or called a tool that nobody offered; another try may help."""
 
 
-def pieces_of(chunk: object, headers: Mapping[str, str] | None = None) -> Iterator[Piece]:
+def pieces_of(chunk: object) -> Iterator[Piece]:
     """What one chunk of the stream says; words that came with an error are given before it.
 
     Reasoning is not shown. Only the first choice counts: one is asked for.
@@ -151,7 +151,7 @@ def pieces_of(chunk: object, headers: Mapping[str, str] | None = None) -> Iterat
     if not isinstance(chunk, dict):
         raise ModelGarbledError("The model's answer is no JSON object.")
     if chunk.get("error"):
-        raise refusal_error(read_refusal(None, chunk), headers, now_wall_s=0.0)
+        raise refusal_error(read_refusal(None, chunk), None, now_wall_s=0.0)
     usage, model = _usage(chunk.get("usage")), str(chunk.get("model") or "")
     choice = _first_choice(chunk)
     if choice is not None and "delta" not in choice:
