@@ -134,7 +134,7 @@ async def test_no_schedule_jams_a_mutex() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
 async def test_no_schedule_of_a_hundred_thousand_jams_a_mutex(part: int) -> None:
-    """As above, for ten thousand schedules in each of ten parts."""
+    """In 100,000 racing schedules, ten thousand in each of ten parts, all laws hold."""
     await play(range(10_000 * (part + 1), 10_000 * (part + 2)))
 
 

@@ -435,6 +435,37 @@ async def test_a_waiter_sees_the_lease_end_while_it_waits() -> None:
     await finish(cid)
 
 
+async def test_who_becomes_first_watches_the_lease_of_the_present_holder() -> None:
+    """When the first waiter leaves, the next one gets in at the end of the present lease."""
+    bench = Bench()
+    ann = await bench.holder("ann", lease_s=100)
+    ben = await bench.holder("ben", lease_s=4)
+    cid, dan = await bench.holder("cid"), await bench.holder("dan")
+    ann.end.set()
+    await bench.turn()
+    assert bench.owner() == "ben"
+    cid.task.cancel()
+    await bench.turn()
+    bench.clock.advance(4)
+    await bench.turn()
+    assert bench.owner() == "dan"
+    await finish(ann, ben, cid, dan)
+
+
+async def test_the_first_waiter_watches_the_lease_of_the_present_holder() -> None:
+    """When a holder with a shorter lease follows, the first waiter gets in at that lease's end."""
+    bench = Bench()
+    ann = await bench.holder("ann", lease_s=100)
+    ben = await bench.holder("ben", lease_s=4)
+    cid = await bench.holder("cid")
+    ann.end.set()
+    await bench.turn()
+    bench.clock.advance(4)
+    await bench.turn()
+    assert bench.owner() == "cid"
+    await finish(ann, ben, cid)
+
+
 async def test_a_lease_can_be_extended() -> None:
     """A holder that extends its lease in time keeps the lock."""
     bench = Bench()

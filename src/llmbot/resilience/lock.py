@@ -51,13 +51,13 @@ class Lock:
             raise FencedError(f"mutex {self.name} is not held any more: {why}")
 
     def extend(self, seconds: float) -> None:
-        """Let the lease last that long from now.
+        """Let the lease last at least that long from now.
 
         Raises:
             FencedError: it was taken away, or given back.
         """
         self.check()
-        self._hold.lease_until = self._clock.monotonic() + seconds
+        self._hold.lease_until = max(self._hold.lease_until, self._clock.monotonic() + seconds)
 
 
 class Hold:
