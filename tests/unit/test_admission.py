@@ -1,0 +1,87 @@
+"""Who is answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.conversation import talk
+
+from llmbot.conversation.admission import is_meant_for_us
+from llmbot.conversation.messages import Inbound, InteractionRef
+from llmbot.kernel.ids import snowflake_at
+
+
+def inbound(**changes: object) -> Inbound:
+    """A message in a guild channel that mentions nobody."""
+    fields: dict[str, object] = {
+        "message_id": 1,
+        "channel_id": 2,
+        "guild_id": 3,
+        "author_id": 4,
+        "author_name": "ann",
+        "content": "hello",
+    }
+    return Inbound(**(fields | changes))  # type: ignore[arg-type] # tests name the fields they change
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mentions_us": True},
+        {"is_direct": True, "guild_id": None},
+        {"replies_to_us": True, "reply_to": 9},
+        {"is_thread": True, "in_our_thread": True},
+        {"interaction": InteractionRef(1, 2, "t")},
+        {"is_thread": True, "mentions_us": True},
+    ],
+)
+def test_what_is_said_to_the_bot_is_meant_for_it(changes: dict[str, object]) -> None:
+    """Mentions, replies to it, direct messages, its threads and commands are answered."""
+    assert is_meant_for_us(inbound(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"mentions_us": True, "author_is_bot": True},
+        {"is_direct": True, "author_is_bot": True},
+        {"mentions_us": True, "may_speak": False},
+        {"is_thread": True},
+        {"is_thread": True, "in_our_thread": True, "mentions_others": True},
+        {"is_thread": True, "in_our_thread": True, "reply_to": 9, "replies_to_us": False},
+        {"reply_to": 9, "replies_to_us": False},
+    ],
+)
+def test_what_is_said_to_others_is_not(changes: dict[str, object]) -> None:
+    """Bots, other people's talk and places where it may not speak are left alone."""
+    assert not is_meant_for_us(inbound(**changes))
+
+
+async def test_a_call_without_a_question_gets_a_friendly_word(tmp_path: Path) -> None:
+    """A bare mention costs no model call."""
+    async with talk(tmp_path / "db") as t:
+        delivered = await t.ask("<@42>")
+        assert t.reply(delivered.message_id).startswith("Yes?")
+        assert t.models[0].prompts == []
+
+
+async def test_a_message_that_is_too_old_gets_one_notice(tmp_path: Path) -> None:
+    """Nobody waits any more for an answer to what was said an hour ago; it is said honestly."""
+    async with talk(tmp_path / "db") as t:
+        old = snowflake_at(t.clock.wall() - 3600)
+        delivered = await t.ask("hello", message_id=old)
+        assert "too late" in t.reply(delivered.message_id)
+
+
+async def test_a_file_without_words_is_a_question(tmp_path: Path) -> None:
+    """A picture sent to the bot needs no text beside it."""
+    from llmbot.conversation.messages import Attachment  # noqa: PLC0415 - only here
+
+    async with talk(tmp_path / "db") as t:
+        url = "https://cdn.discordapp.com/a.png"
+        t.files.files[url] = b"\x89PNG\r\n\x1a\n"
+        await t.ask("<@42>", attachments=(Attachment(1, "a.png", url, 8),))
+        blobs = t.models[0].prompts[0].turns[-1].blobs
+        assert [(blob.mime_type, blob.name) for blob in blobs] == [("image/png", "a.png")]
