@@ -1,0 +1,104 @@
+"""A bot under measurement: a process of its own on a core of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from benchmarks.stage import MODEL, Stage
+
+from llmbot.kernel.clock import SystemClock
+
+START_S = 60.0
+_STOP_S = 15.0
+_POLL_S = 0.02
+_ROOT = Path(__file__).resolve().parent.parent
+_CLOCK = SystemClock()
+MIB = 1024 * 1024
+
+NAMES = ("llmbot", "bare")
+
+
+def pin(pid: int, core: int) -> bool:
+    """Keep a process on one core; False where this system does not let us, or has only one."""
+    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
+        return False
+    try:
+        os.sched_setaffinity(pid, {core})
+    except OSError:
+        return False
+    return True
+
+
+class Contender:
+    """One running bot."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Watch a process that was just started."""
+        self.name = name
+        self._process = process
+        self.pid = process.pid
+        self._watched = psutil.Process(process.pid)
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds of the process until now, all its threads together."""
+        times = self._watched.cpu_times()
+        return float(times.user + times.system)
+
+    @property
+    def rss_mib(self) -> float:
+        """Resident memory."""
+        return float(self._watched.memory_info().rss) / MIB
+
+    async def ready(self, stage: Stage) -> None:
+        """Return once it has answered a message.
+
+        Raises:
+            RuntimeError: it ended, or did not answer within `START_S` seconds.
+        """
+        waited = 0.0
+        while not stage.bot_is_here:
+            if self._process.poll() is not None or waited > START_S:
+                raise RuntimeError(f"{self.name} did not start; run it by hand to see why")
+            await _CLOCK.sleep(_POLL_S)
+            waited += _POLL_S
+        answered = asyncio.Event()
+        stage.on_whole = lambda _: answered.set()
+        stage.ask("first", "warm-up")
+        async with asyncio.timeout(START_S):
+            await answered.wait()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.send_signal(signal.SIGTERM if self.name == "llmbot" else signal.SIGKILL)
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def contender(name: str, address: str, directory: Path, *, core: int | None) -> Iterator[Contender]:
+    """Run a bot on the simulators at `address`, its files in `directory`."""
+    module = {"llmbot": "benchmarks.whole_bot", "bare": "benchmarks.bare_bot"}[name]
+    command = [sys.executable, "-m", module, "--simulators", address, "--model", MODEL]
+    if name == "llmbot":
+        command += ["--directory", str(directory)]
+    with (directory / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log)  # noqa: S603 - our own two modules
+    bot = Contender(name, process)
+    try:
+        if core is not None:
+            pin(process.pid, core)
+        yield bot
+    finally:
+        bot.stop()

@@ -1,0 +1,41 @@
+"""Llmbot as it is, on simulators that another process runs; a bench starts and measures it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import uvloop
+
+from llmbot.app.run import run_bot
+from llmbot.app.settings import load_settings
+
+
+def main() -> int:
+    """Run until a signal; every setting but the addresses and directories is the default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulators", required=True, help="their address, http://host:port")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--directory", required=True, type=Path, help="of data and logs")
+    options = parser.parse_args()
+    home: Path = options.directory
+    settings = (
+        load_settings({}, None)
+        .for_demo(
+            discord_api_base_url=f"{options.simulators}/api/v10",
+            gemini_base_url=f"{options.simulators}/gemini",
+        )
+        .replaced(
+            gemini={"models": (options.model,)},
+            storage={"data_dir": home / "data", "log_dir": home / "logs", "temp_dir": home / "t"},
+            http={"port": 0},
+        )
+    )
+    return uvloop.run(
+        run_bot(settings, mode="simulated", simulator_address=options.simulators, announce=print)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
