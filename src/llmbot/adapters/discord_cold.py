@@ -54,7 +54,7 @@ class ColdStart:
             self._cold
             and guild_id is not None
             and guild_id not in self._tried
-            and guild_id not in self._places.guilds
+            and not self._places.knows(guild_id)
         )
 
     def has_queue(self, guild_id: int | None) -> bool:

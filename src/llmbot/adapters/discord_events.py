@@ -138,10 +138,9 @@ class EventRouter:
             return False
 
         def known_now() -> None:
-            seen = channel_message(data, self._identity.user_id)
-            self._hand_over(
-                inbound(data, seen, self._identity.user_id, self._places, message.source)
-            )
+            our_id = self._identity.user_id
+            seen = channel_message(data, our_id)  # it could be read once, so it can again
+            self._hand_over(inbound(data, seen, our_id, self._places, message.source))
 
         return self._cold.hold(guild_id, known_now)
 

@@ -157,8 +157,10 @@ class DiscordHttp(HTTPClient):
         Raises:
             LlmbotError: see `call` and `Reply.checked`.
         """
-        reply = await self.call(route, json=kwargs.get("json"), params=kwargs.get("params"))
-        return reply.checked()
+        json, params = kwargs.pop("json", None), kwargs.pop("params", None)
+        if kwargs:
+            raise TypeError(f"not supported here: {', '.join(kwargs)}")
+        return (await self.call(route, json=json, params=params)).checked()
 
     async def call(
         self,
@@ -265,7 +267,7 @@ class DiscordHttp(HTTPClient):
             raise _RetryError(
                 DiscordUnavailableError(f"{route.method} {route.path}: {type(failure).__name__}"),
                 may_have_happened=not isinstance(failure, aiohttp.ClientConnectorError),
-            ) from failure
+            ) from None  # aiohttp's errors can hold addresses with interaction tokens
 
     def _judged(self, reply: Reply, headers: Mapping[str, str]) -> Reply:
         if reply.status >= errors.SERVER_ERROR:

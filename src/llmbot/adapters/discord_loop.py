@@ -206,7 +206,7 @@ class GatewayLoop:
         """See `LinkOwner.on_opened`."""
         if link.resuming:
             self.set_state(GatewayState.RESUMING, "waiting for what was missed")
-            if not self._parts.places.guilds:
+            if not any(guild.whole for guild in self._parts.places.guilds.values()):
                 self._parts.cold.begin()
         else:
             self.counters.identifies += 1
@@ -228,7 +228,8 @@ class GatewayLoop:
             self._tell_session(resumed=resumed)
         else:
             self._guilds_here.clear()
-            self._parts.tasks.start(self._await_guilds(link), "discord-guilds")
+            if not self._parts.tasks.start(self._await_guilds(link), "discord-guilds"):
+                self._tell_session(resumed=False)
         if not self._synced:
             sync = self._parts.sync.run(self._parts.identity)
             self._synced = self._parts.tasks.start(sync, "discord-commands")

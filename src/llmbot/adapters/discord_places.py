@@ -66,6 +66,7 @@ class GuildPlace:
     own_role: int | None = None  # the managed role that came with the bot
     our_roles: frozenset[int] | None = None  # None: not told
     channels: set[int] = field(default_factory=set)
+    whole: bool = False  # told by GUILD_CREATE, not only by the way
 
 
 class Places:
@@ -83,6 +84,11 @@ class Places:
         """Whether this is known to be a thread."""
         channel = self._channels.get(channel_id)
         return channel is not None and channel.type in THREAD_TYPES
+
+    def knows(self, guild_id: int) -> bool:
+        """Whether this server and its channels have been told of."""
+        guild = self.guilds.get(guild_id)
+        return guild is not None and guild.whole
 
     def guild_of(self, channel_id: int) -> int | None:
         """The server that this channel is known to belong to."""
@@ -166,7 +172,7 @@ class Places:
 
     def learn_guild(self, data: Payload, our_id: int) -> None:
         """GUILD_CREATE, or the same put together from REST."""
-        guild = GuildPlace(id=int(data["id"]))
+        guild = GuildPlace(id=int(data["id"]), whole=True)
         self._forget_channels(self.guilds.get(guild.id))
         self.guilds[guild.id] = guild
         self.update_guild(data, our_id)

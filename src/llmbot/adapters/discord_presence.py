@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Any, Protocol
 
 import aiohttp
 from discord.errors import DiscordException
 
-from llmbot.adapters.discord_socket import GatewaySocket
 from llmbot.kernel.clock import Clock
 
 _OPCODE = 3
@@ -19,6 +19,14 @@ _TEXT_LENGTH_MAX = 128
 _CUSTOM_STATUS = 4
 
 
+class Frames(Protocol):
+    """Where frames go: the socket of a connection."""
+
+    async def send_as_json(self, data: Any) -> None:
+        """Send one frame."""
+        ...
+
+
 class GatewayPresence:
     """Shows the last wish, and shows it anew on each connection."""
 
@@ -26,7 +34,7 @@ class GatewayPresence:
         self._clock = clock
         self._wish: tuple[str, str] | None = None
         self._shown: tuple[str, str] | None = None
-        self._socket: GatewaySocket | None = None
+        self._socket: Frames | None = None
         self._changed = asyncio.Event()
         self._sent: deque[float] = deque(maxlen=_UPDATES_MAX)
 
@@ -35,7 +43,7 @@ class GatewayPresence:
         self._wish = (status, text[:_TEXT_LENGTH_MAX])
         self._changed.set()
 
-    def attach(self, socket: GatewaySocket | None) -> None:
+    def attach(self, socket: Frames | None) -> None:
         """A connection is ready (or gone): what it shows is nothing yet."""
         self._socket, self._shown = socket, None
         self._changed.set()
