@@ -1,0 +1,1 @@
+"""The control plane: sense, assess, diagnose, permit, act, validate, report."""
