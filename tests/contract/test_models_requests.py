@@ -83,12 +83,18 @@ async def test_address_and_key(model: Model, wire: Wire, dialect: Dialect) -> No
 
 
 async def test_turns_alternate(model: Model, wire: Wire, dialect: Dialect) -> None:
-    """Turns alternate, begin and end with the user's, and none is empty."""
+    """Turns alternate, begin and end with the user's, and none is empty.
+
+    To Gemini, which takes neighbours of one role, the question stands alone.
+    """
     texts = dialect.prompt_texts(await sent(model, wire, dialect, Prompt("", TALK)))
-    assert [role for role, _ in texts] == ["user", "model", "user"]
+    assert [role for role, _ in texts][:3] == ["user", "model", "user"]
     assert all(text.strip() for _, text in texts)
     assert texts[1][1].split() == ["Hello.", "Are", "you", "there?"]
-    assert texts[2][1].split() == ["Yes.", "I", "am.", "Say", "on."]
+    asked = " ".join(text for _, text in texts[2:])
+    assert asked.split() == ["Yes.", "I", "am.", "Say", "on."]
+    if dialect.name == "gemini":
+        assert texts[-1] == ("user", TALK[-1].text)
 
 
 async def test_instructions_and_limit(model: Model, wire: Wire, dialect: Dialect) -> None:
@@ -166,7 +172,8 @@ async def test_sdks_are_imported_late() -> None:
 @pytest.mark.parametrize(
     ("name", "thinking"),
     [
-        ("gemini-3.8-flash", {"thinkingLevel": "minimal"}),
+        ("gemini-3.8-flash", {"thinkingLevel": "low"}),
+        ("gemini-3.5-flash-lite", {"thinkingLevel": "minimal"}),
         ("gemini-3.1-pro", {"thinkingLevel": "low"}),
         ("gemini-2.5-flash", {"thinkingBudget": 0}),
         ("gemini-2.5-pro", {"thinkingBudget": 128}),

@@ -25,7 +25,8 @@ def request_body(model: str, prompt: Prompt, files: Files) -> dict[str, object]:
 
     Turns without text and files are left out, neighbours of one role become one turn, and a
     conversation that begins with the model gets a user's turn before it: the API wants turns to
-    alternate, to begin with the user and to hold something.
+    begin with the user and to hold something. The last turn, the question, always stands alone,
+    so that what is asked is not mistaken for more of what was said.
 
     Raises:
         ModelRequestRefusedError: the user's last turn holds nothing to answer.
@@ -36,7 +37,7 @@ def request_body(model: str, prompt: Prompt, files: Files) -> dict[str, object]:
         parts = _parts(turn, files)
         if not parts:
             continue
-        if last is not None and last[0] is turn.role:
+        if last is not None and last[0] is turn.role and turn is not prompt.turns[-1]:
             last[1].extend(parts)
             continue
         if last is None and turn.role is Role.MODEL:
@@ -70,13 +71,14 @@ def _parts(turn: Turn, files: Files) -> list[dict[str, object]]:
 def _little_thinking(model: str) -> dict[str, object] | None:
     """The smallest thinking that a model allows (ai.google.dev/gemini-api/docs/thinking).
 
-    Gemini 3 takes a level (the Pro models no lower than "low"), 2.5 a budget in tokens (Pro no
-    less than 128); older models and others do not think and refuse the field.
+    Gemini 3 takes a level; only its Flash-Lite models surely take "minimal", and 3.8 Flash answers
+    400 to it. Gemini 2.5 takes a budget in tokens (Pro no less than 128); older models and others
+    do not think and refuse the field.
     """
     if model.startswith("gemini-2.5"):
         return {"thinkingBudget": 128 if "pro" in model else 0}
     if model.startswith(("gemini-3", "gemini-flash", "gemini-pro")):
-        return {"thinkingLevel": "low" if "pro" in model else "minimal"}
+        return {"thinkingLevel": "minimal" if "lite" in model else "low"}
     return None
 
 
