@@ -134,7 +134,8 @@ async def test_large_files(model: Model, wire: Wire, dialect: Dialect, more: int
     turns = (Turn(Role.USER, 'Größe "data": ""', blobs), Turn(Role.USER, "and {these}", blobs[:1]))
     body = await sent(model, wire, dialect, Prompt("", turns))
     if dialect.name == "gemini":
-        parts = [part for part in body["contents"][0]["parts"] if "inlineData" in part]
+        every = [part for content in body["contents"] for part in content["parts"]]
+        parts = [part for part in every if "inlineData" in part]
         encoded = [part["inlineData"]["data"] for part in parts]
     else:
         parts = [part for part in body["messages"][0]["content"] if part["type"] != "text"]
