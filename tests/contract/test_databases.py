@@ -411,6 +411,32 @@ async def test_before_start(url: str) -> None:
     await database.stop()
 
 
+async def test_cancelled_start(url: str) -> None:
+    """A start that is cancelled can be stopped, and then holds nothing."""
+    for turns in range(4):
+        database = opened(url)
+        starting = asyncio.ensure_future(database.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)  # noqa: TID251 - one turn of the loop, no wait
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        await database.stop()
+    later = opened(url)
+    await later.start()
+    assert not later.was_unclean
+    await later.stop()
+
+
+async def test_stop_twice_at_once(url: str) -> None:
+    """Two stops at once are one."""
+    database = opened(url)
+    await database.start()
+    write = database.write(add(1))
+    await asyncio.gather(database.stop(), database.stop())
+    assert await write == 1
+
+
 # ── lives and schemas ───────────────────────────────────────────────────────────────────────────
 
 DIES = """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import resource
 import sqlite3
@@ -18,6 +19,7 @@ import pytest
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.errors import (
     DataDirectoryError,
+    DefectError,
     ServiceStartError,
     SettingsError,
     ShuttingDownError,
@@ -236,6 +238,7 @@ async def test_failing_disk(path: Path) -> None:
     database = opened(path)
     await database.start()
     await database.write(add(1))
+    await database.write(statement("CREATE TEMP TABLE of_this_connection (x)"))
     written = path.with_name("bot.db-wal").stat().st_size
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # The system refuses every write of this process beyond that place in a file (EFBIG).
@@ -254,6 +257,9 @@ async def test_failing_disk(path: Path) -> None:
     assert facts.failures >= 1
     assert facts.last_error
     await database.write(add(100))
+    # After a failed fsync a descriptor may report success for what it lost: it is not used again.
+    with pytest.raises(DefectError, match="no such table"):
+        await database.write(statement("SELECT * FROM of_this_connection"))
     assert await database.read(COUNT) == [(2 + len(results) - len(refused),)]
     await database.stop()
 
@@ -465,6 +471,71 @@ def test_rebuild_is_an_event() -> None:
         "Database rebuilt after damage (torn): 5 row(s) saved, rows lost in jobs; the damaged file "
         "is kept as bot.db.damaged"
     )
+
+
+@pytest.fixture
+def disk_log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is synced and renamed from now on, by file name, in its order."""
+    log: list[tuple[str, str]] = []
+    fsync, rename, replace = os.fsync, os.rename, os.replace
+
+    def logged_fsync(descriptor: int) -> None:
+        log.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        fsync(descriptor)
+
+    def logged_rename(source: Path, target: Path) -> None:
+        rename(source, target)
+        log.append(("rename", Path(target).name))
+
+    def logged_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        log.append(("rename", Path(target).name))
+
+    monkeypatch.setattr(os, "fsync", logged_fsync)
+    monkeypatch.setattr(os, "rename", logged_rename)
+    monkeypatch.setattr(os, "replace", logged_replace)
+    return log
+
+
+async def test_order_of_repair(path: Path, disk_log: list[tuple[str, str]]) -> None:
+    """Each step of a repair is on the disk, with its name, before the next one begins."""
+    path.write_bytes(b"garbage" * 1000)
+    announced = Announced()
+    database = opened(path, announced)
+    await database.start()
+    await database.stop()
+    home = path.parent.name
+    first = disk_log.index(("sync", "bot.db.rebuilding"))
+    assert disk_log[first:] == [
+        ("sync", "bot.db.rebuilding"),
+        ("rename", "bot.db.rebuilt"),
+        ("sync", home),
+        ("rename", announced.rebuilt().kept_as),
+        ("sync", home),
+        ("rename", "bot.db"),
+        ("sync", home),
+    ]
+
+
+async def test_order_of_backup(path: Path, disk_log: list[tuple[str, str]]) -> None:
+    """A backup gets its name when its content is on the disk, and then the name is put there."""
+    database = opened(path)
+    await database.start()
+    await database.backup(path.with_name("copy.db"))
+    await database.stop()
+    assert disk_log[-3:] == [
+        ("sync", "copy.db.partial"),
+        ("rename", "copy.db"),
+        ("sync", path.parent.name),
+    ]
+
+
+async def test_order_of_creation(tmp_path: Path, disk_log: list[tuple[str, str]]) -> None:
+    """A new database's name is on the disk, and those of the directories made for it."""
+    database = opened(tmp_path / "a" / "b" / "bot.db")
+    await database.start()
+    await database.stop()
+    assert {("sync", "b"), ("sync", "a"), ("sync", tmp_path.name)} <= set(disk_log)
 
 
 # ── copies ──────────────────────────────────────────────────────────────────────────────────────

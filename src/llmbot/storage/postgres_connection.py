@@ -128,6 +128,7 @@ class PostgresConnection:
         """Connect; raises as `connect` does."""
         self.statement_error: LlmbotError | None = None
         self._read_only = read_only
+        self._kept = False
         self._begin = (
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN READ WRITE"
         )
@@ -180,15 +181,18 @@ class PostgresConnection:
 
     def begin(self) -> None:
         """See `group_commit.Connection.begin`."""
+        self._kept = False
         self._control(self._begin)
 
     def savepoint(self) -> None:
         """See `group_commit.Connection.savepoint`."""
-        self._control("SAVEPOINT unit")
+        # The unit before this one is kept in the same trip to the server.
+        self._control("RELEASE unit; SAVEPOINT unit" if self._kept else "SAVEPOINT unit")
+        self._kept = False
 
     def release(self) -> None:
         """See `group_commit.Connection.release`."""
-        self._control("RELEASE unit")
+        self._kept = True
 
     def undo(self) -> None:
         """See `group_commit.Connection.undo`."""

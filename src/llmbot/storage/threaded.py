@@ -232,8 +232,12 @@ class ThreadedDatabase:
 
     async def start(self) -> None:
         """See `Database.start`."""
-        await self._writer.start()
         await self._reader.start()
+        try:
+            await self._writer.start()
+        except BaseException:
+            await self._reader.stop()
+            raise
         if self._duty.rebuilt is not None:
             self._announce(self._duty.rebuilt)
 
