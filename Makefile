@@ -28,7 +28,7 @@ test: install-dev ## Run linters, type checker and tests
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@echo "==> pytest"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not slow"
 
 install: $(VENV)/.installed
 
