@@ -170,11 +170,16 @@ async def test_forgotten_session_is_begun_anew(at: Running) -> None:
         await at.say("before")
         _, cursor = await soon(old.heard.messages.get())
     await at.control("POST", "gateway", action="forget")
-    async with connected(at.base, resume_from=cursor) as new:
+    new = client(at.base)
+    new.connection.continue_from(cursor)
+    await new.connection.start()
+    try:
         resumed, channels = await soon(new.heard.sessions.get())
         assert not resumed
         assert len(channels) == 4
         assert new.connection.facts().refused_resumes == 1
+    finally:
+        await new.connection.stop()
 
 
 async def test_stop_keeps_the_session_and_giving_up_ends_it(at: Running) -> None:
@@ -187,6 +192,47 @@ async def test_stop_keeps_the_session_and_giving_up_ends_it(at: Running) -> None
     await made.connection.start()
     await made.connection.stop(keep_session=False)
     assert len((await at.control("GET", "gateway"))["sessions"]) == 1
+
+
+async def test_stop_leaves_nothing_behind(at: Running) -> None:
+    """After a stop, or a start that was given up, no task of the connection is left."""
+    before = asyncio.all_tasks()
+    stopped = client(at.base)
+    await stopped.connection.start()
+    await stopped.connection.stop()
+    await stopped.connection.stop()
+    at.board.switch_on("gateway.refuse")
+    given_up = client(at.base)
+    starting = asyncio.create_task(given_up.connection.start())
+    await given_up.bus.wait_for(GatewayChanged, timeout_s=PATIENCE_S)
+    starting.cancel()
+    await asyncio.wait({starting})
+    left = [t.get_name() for t in asyncio.all_tasks() - before]
+    theirs = "discord-gateway-writer"  # of the simulator
+    assert [name for name in left if name.startswith("discord-") and name != theirs] == []
+    assert stopped.connection.facts().state is GatewayState.STOPPED
+    assert given_up.connection.facts().state is GatewayState.STOPPED
+
+
+async def test_stop_is_bounded_where_the_other_side_is_dead() -> None:
+    """A server that answers nothing, not even the close, does not hold up a stop."""
+    settings = DiscordSettings(rate_limits=False, tick_s=0.02)
+    async with running(settings) as at:
+        bot = client(at.base)
+        await bot.connection.start()
+        at.board.switch_on("gateway.zombie", times=1)
+        await at.say("into the void")
+        await soon(bot.connection.stop())
+        assert bot.connection.facts().state is GatewayState.STOPPED
+
+
+async def test_each_message_comes_with_its_own_place(at: Running, bot: Client) -> None:
+    """The place handed out with a message is that of its event, not of a later one."""
+    for number in range(20):
+        await at.say(f"m{number}")
+    places = [(await soon(bot.heard.messages.get()))[1] for _ in range(20)]
+    sequences = [place.sequence for place in places if place is not None]
+    assert sequences == list(range(sequences[0], sequences[0] + 20))
 
 
 async def test_gateway_that_is_down_at_start_is_awaited(at: Running) -> None:

@@ -133,6 +133,14 @@ def test_invalid_session_waits_as_discord_asks() -> None:
     assert all(1.0 <= steps.pause_s() <= 5.0 for _ in range(50))
 
 
+def test_refused_resume_is_followed_by_an_identify_at_once() -> None:
+    """A new process whose resume is refused loses half a second at most."""
+    steps = ladder()
+    steps.down(Ending(End.INVALID), resuming=True)
+    assert not steps.resumes()
+    assert all(steps.pause_s() <= 0.5 for _ in range(50))
+
+
 def test_resume_address_takes_turns_while_unreachable() -> None:
     """Where the address that ready named is away, the usual one is tried in turn."""
     steps = ladder()

@@ -16,10 +16,13 @@ from llmbot.adapters.discord_facts import Identity
 from llmbot.adapters.discord_http import DiscordHttp
 from llmbot.adapters.discord_places import Places
 from llmbot.adapters.discord_tasks import Tasks
+from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
 
 _HELD_MAX = 2_000
 _CALL_S = 4.0
+_PACE_S = 0.1
+"""Four calls a server: with this pause they leave most of Discord's 50 a second to replies."""
 _GUILDS_MAX = 200
 """One page of the bot's servers; those beyond it are learnt when a message comes."""
 
@@ -27,7 +30,10 @@ _GUILDS_MAX = 200
 class ColdStart:
     """Knows which servers are still unknown, and holds back what depends on them."""
 
-    def __init__(self, http: DiscordHttp, places: Places, identity: Identity, tasks: Tasks) -> None:
+    def __init__(
+        self, http: DiscordHttp, places: Places, identity: Identity, tasks: Tasks, clock: Clock
+    ) -> None:
+        self._clock = clock
         self._http = http
         self._places = places
         self._identity = identity
@@ -79,6 +85,7 @@ class ColdStart:
             guild_id = int(guild["id"]) if isinstance(guild, dict) and "id" in guild else None
             if guild_id is not None and self.is_unknown(guild_id):
                 await self._learn(guild_id)
+                await self._clock.sleep(_PACE_S)
 
     async def _learn(self, guild_id: int) -> None:
         """Put together what GUILD_CREATE would have said; what cannot be had stays unknown."""

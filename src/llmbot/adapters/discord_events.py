@@ -50,7 +50,7 @@ class EventRouter:
             "MESSAGE_UPDATE": self._edited,
             "MESSAGE_DELETE": self._deleted,
             "MESSAGE_DELETE_BULK": self._deleted_in_bulk,
-            "INTERACTION_CREATE": desk.take,
+            "INTERACTION_CREATE": self._interaction,
             "GUILD_CREATE": self._guild_created,
             "GUILD_UPDATE": lambda d: places.update_guild(d, identity.user_id),
             "GUILD_DELETE": lambda d: places.forget_guild(int(d["id"])),
@@ -157,6 +157,10 @@ class EventRouter:
     def _deleted_in_bulk(self, data: Payload) -> None:
         for message_id in data["ids"]:
             self._deleted({"channel_id": data["channel_id"], "id": message_id})
+
+    def _interaction(self, data: Payload) -> None:
+        ours = self._identity.application_id or self._identity.user_id
+        self._desk.take({"application_id": ours} | data)
 
     # places ----------------------------------------------------------------------------------
 

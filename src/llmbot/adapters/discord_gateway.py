@@ -83,7 +83,7 @@ class DiscordConnection:
         self._identity = Identity()
         self._tasks = Tasks(bus)
         self._places = Places()
-        cold = ColdStart(self._http, self._places, self._identity, self._tasks)
+        cold = ColdStart(self._http, self._places, self._identity, self._tasks, clock)
         rest = DiscordRestAdapter(self._http, lambda: self._identity.user_id)
         presence = GatewayPresence(clock)
         desk = CommandDesk(rest, handler, commands, self._tasks, bus)

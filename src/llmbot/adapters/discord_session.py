@@ -26,9 +26,9 @@ _IDENTIFY_CAP_FACTOR = 20
 class LadderSettings:
     """Patience and pauses, in seconds."""
 
-    connect_s: float = 10.0
+    connect_s: float = 6.0
     """For the handshake and hello."""
-    resume_answer_s: float = 5.0
+    resume_answer_s: float = 3.0
     """For the first sign that a resume is understood; then the bot identifies."""
     identify_answer_s: float = 20.0
     guilds_s: float = 2.0
@@ -181,9 +181,12 @@ class Ladder:
     def down(self, ending: Ending, *, resuming: bool) -> None:
         """A connection ended; `resuming` if that was while a resume had no answer."""
         stable = ending.up_s >= self.settings.stable_s
-        self._failures = 0 if stable else min(_DOUBLINGS_MAX, self._failures + 1)
+        first_refused = resuming and ending.end is End.INVALID and self._failures == 0
+        good = stable or first_refused
+        self._failures = 0 if good else min(_DOUBLINGS_MAX, self._failures + 1)
         self.unreachable = self.unreachable + 1 if ending.end is End.UNREACHABLE else 0
-        self._invalid = ending.end is End.INVALID
+        # After a refused resume the identify is not delayed: its own pace is in the budget.
+        self._invalid = ending.end is End.INVALID and not resuming
         lost = ending.end is End.INVALID or ending.code in SESSION_LOST_CLOSES
         if resuming and ending.end not in (End.UNREACHABLE, End.HUNG_UP):
             self._count_failed_resume(ending)
