@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable
 
 from llmbot import __version__
@@ -23,6 +24,11 @@ from llmbot.storage.instance import InstanceLock, acquire
 
 RESTART_EXIT = 75
 """Exit code that asks whoever started the bot to start it again (EX_TEMPFAIL)."""
+
+SWITCH_INTERVAL_S = 0.0001
+"""How long a thread may keep the others from running Python code. With the default of 5 ms a busy
+event loop starves the database's thread, and every claim waits for it; see `benchmarks/database.py`.
+"""
 
 Announce = Callable[[str], None]
 
@@ -57,6 +63,7 @@ async def run_bot(
     Raises:
         StartupError: the bot could not start; nothing is left running.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock = SystemClock()
     owner = this_owner()
     lock = acquire(settings.storage.data_dir, owner, clock)
