@@ -16,6 +16,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor_tasks import wait_for
@@ -73,6 +74,7 @@ class Demo:
         self._settings = settings
         self._clock = clock
         self._say = say
+        self._port = settings.http.port
         self._stopping = asyncio.Event()
         self._simulators: Process | None = None
         self._bot: Process | None = None
@@ -143,6 +145,7 @@ class Demo:
             try:
                 await asyncio.wait({ready, ended, stop}, return_when=asyncio.FIRST_COMPLETED)
                 if ready.done() and not ended.done() and not stop.done():
+                    self._port = urlsplit(ready.result().http_address).port or 0
                     self._tell_ready(ready.result(), self._since(began), first=first)
                     first = False
                     await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -168,7 +171,7 @@ class Demo:
             env={
                 **os.environ,
                 "HTTP_HOST": settings.http.host,
-                "HTTP_PORT": str(settings.http.port),
+                "HTTP_PORT": str(self._port),
                 "DATA_DIR": str(settings.storage.data_dir),
             },
         )

@@ -139,7 +139,9 @@ class Settings(BaseSettings):
     def loosened(self) -> tuple[LooseSetting, ...]:
         """Every setting that weakens a default of security; announced at each start."""
         loose = []
-        foreign = set(self.attachments.hosts) - set(DISCORD_FILE_HOSTS.split(","))
+        # What serves as Discord here may serve Discord's files: the simulator's do come from there.
+        own = {*DISCORD_FILE_HOSTS.split(","), urlsplit(self.discord.api_base_url).netloc.lower()}
+        foreign = set(self.attachments.hosts) - own
         if foreign:
             names = ", ".join(sorted(foreign))
             loose.append(LooseSetting("ATTACHMENT_HOSTS", f"files are also fetched from {names}"))

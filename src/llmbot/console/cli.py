@@ -147,11 +147,14 @@ def _talk_commands(cli: typer.Typer, entry: Entry) -> None:
         from llmbot.console.cli_chat import Saying, chat  # noqa: PLC0415 - see above
 
         local = entry.local(data_dir)
-        facts = None if simulator else running(local)
-        bot = None if facts is None else Remote(facts.http_address, local.token)
+
+        def bot() -> Remote | None:
+            facts = running(local)
+            return None if facts is None else Remote(facts.http_address, local.token)
+
         saying = Saying(text, user, channel, guild, dm, tuple(attach or ()), timeout)
         address = simulator_address(local, simulator)
-        asyncio.run(chat(address, bot, saying, SystemClock()))
+        asyncio.run(chat(address, None if simulator else bot, saying, SystemClock()))
 
 
 def _look_commands(cli: typer.Typer, entry: Entry) -> None:

@@ -8,7 +8,7 @@ import contextlib
 import json
 import mimetypes
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ from llmbot.console.cli_client import CommandError, NotRunningError, Remote
 from llmbot.kernel.clock import Clock
 
 QUIET_S = 3.0
-"""A reply that has not changed for so long, while the bot cannot be asked, is taken as whole."""
+"""A reply that has not changed for so long, where no bot can be asked, is taken as whole."""
 
 IDLE_QUIET_S = 0.3
 """The same while the bot says that it has nothing to do."""
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
 """What Discord takes of a bot or a plain user. Source: Discord API reference, "Uploading Files"."""
+
+FindBot = Callable[[], Remote | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,11 @@ class Replies:
         return [self._texts[key] for key in sorted(self._texts, key=int)]
 
 
-async def chat(simulator: str, bot: Remote | None, saying: Saying, clock: Clock) -> list[str]:
+async def chat(simulator: str, find_bot: FindBot | None, saying: Saying, clock: Clock) -> list[str]:
     """Say it, show the reply as it grows, and return its parts.
+
+    `find_bot` finds the bot that says when it is done, None while it is away; without it a reply
+    that rests is taken as whole.
 
     Raises:
         NotRunningError: no simulator answers.
@@ -98,7 +103,7 @@ async def chat(simulator: str, bot: Remote | None, saying: Saying, clock: Clock)
             if answer.status_code != httpx2.codes.OK:
                 raise CommandError(str(answer.json().get("error", "the simulator refused")))
             replies = Replies(answer.json()["id"])
-            await _show(stream, replies, bot, clock)
+            await _show(stream, replies, find_bot, clock)
             return replies.texts
     except TimeoutError:
         raise CommandError(
@@ -109,7 +114,7 @@ async def chat(simulator: str, bot: Remote | None, saying: Saying, clock: Clock)
 
 
 async def _show(
-    stream: httpx2.Response, replies: Replies, bot: Remote | None, clock: Clock
+    stream: httpx2.Response, replies: Replies, find_bot: FindBot | None, clock: Clock
 ) -> None:
     """Show every change until the reply is whole."""
     screen = Console()
@@ -120,7 +125,7 @@ async def _show(
     live = Live(Text("…"), console=screen, refresh_per_second=12, vertical_overflow="visible")
     try:
         with live if screen.is_terminal else contextlib.nullcontext():
-            while not await _is_whole(replies, bot, clock.monotonic() - changed_at):
+            while not await _is_whole(replies, find_bot, clock.monotonic() - changed_at):
                 try:
                     async with asyncio.timeout(IDLE_QUIET_S):
                         event = await pump.get()
@@ -143,24 +148,23 @@ async def _pump(events: AsyncIterator[dict[str, Any]], queue: asyncio.Queue[Any]
         await queue.put(event)
 
 
-async def _is_whole(replies: Replies, bot: Remote | None, quiet_s: float) -> bool:
+async def _is_whole(replies: Replies, find_bot: FindBot | None, quiet_s: float) -> bool:
     if not replies.texts or quiet_s < IDLE_QUIET_S:
         return False
-    return quiet_s >= QUIET_S if (idle := await _is_idle(bot)) is None else idle
+    return quiet_s >= QUIET_S if find_bot is None else await _is_idle(find_bot)
 
 
-async def _is_idle(bot: Remote | None) -> bool | None:
-    """Whether the bot has nothing under way; None where it cannot be asked."""
+async def _is_idle(find_bot: FindBot) -> bool:
+    """Whether the bot has nothing under way; one that is away comes back and has."""
+    bot = find_bot()
     if bot is None:
-        return None
+        return False
     try:
         status = await asyncio.to_thread(bot.ask, "GET", "/api/health/status", deadline_s=2.0)
     except (CommandError, NotRunningError):
-        return None
-    facts = status.get("parts", {}).get("queue", {}).get("facts", {})
-    if not {"waiting", "working"} <= set(facts):
-        return None
-    return not facts["waiting"] and not facts["working"]
+        return False
+    facts = status.get("parts", {}).get("waiting", {}).get("facts", {})
+    return facts.get("waiting") == 0 and facts.get("inFlight") == 0
 
 
 async def _events(stream: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
