@@ -164,7 +164,7 @@ async def _is_idle(find_bot: FindBot) -> bool:
     except (CommandError, NotRunningError):
         return False
     facts = status.get("parts", {}).get("waiting", {}).get("facts", {})
-    return facts.get("waiting") == 0 and facts.get("inFlight") == 0
+    return bool(facts.get("waiting") == 0 and facts.get("inFlight") == 0)
 
 
 async def _events(stream: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
