@@ -155,8 +155,8 @@ class LimiterModel(RuleBasedStateMachine):
         self.calls = [c for c in self.calls if before.monotonic() - c.at < memory[str(c.scope)]]
         for call in self.calls:
             call.at = now - max(0.0, before.monotonic() - call.at + passed)
-        for scope, until in self.held.items():
-            self.held[scope] = now + until - before.monotonic() - passed
+        left = {s: until - before.monotonic() for s, until in self.held.items()}
+        self.held = {s: now + seconds - passed for s, seconds in left.items() if seconds > 0}
         self.last = None
 
     @invariant()

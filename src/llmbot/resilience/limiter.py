@@ -220,7 +220,8 @@ class Limiter:
             if log is not None:
                 log.forget(now.monotonic - self._memory_s(scope))
                 times = [_ceil_ms(now.wall_of(t)) for t in log.times[log.start :]]
-                held = _ceil_ms(now.wall_of(log.held_until)) if log.held_until > -inf else None
+                if log.held_until > now.monotonic:
+                    held = _ceil_ms(now.wall_of(log.held_until))
             logs[str(scope)] = {"at": times, "held_until": held}
         return {"version": 1, "logs": logs}
 
