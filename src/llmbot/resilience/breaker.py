@@ -38,9 +38,9 @@ from llmbot.resilience.breaker_facts import (
 
 __all__ = ["CircuitBreaker", "Permit"]
 
-_GOOD: Final = 0
-_FAILED: Final = 1
-_SLOW: Final = 2
+_GOOD: Final = "good"
+_FAILED: Final = "failed"
+_SLOW: Final = "slow"
 
 
 class Permit:
@@ -125,7 +125,7 @@ class CircuitBreaker:
         self._state = BreakerState.CLOSED
         self._generation = 0
         self._reason = "started"
-        self._window: deque[tuple[float, int]] = deque()
+        self._window: deque[tuple[float, str]] = deque()
         self._failures = 0
         self._slow = 0
         self._consecutive = 0
@@ -237,8 +237,9 @@ class CircuitBreaker:
         now = self._clock.monotonic()
         slow = (now - started if duration_s is None else duration_s) >= self.settings.slow_call_s
         self._total["succeeded"] += 1
-        self._total["slow"] += slow
         self._consecutive = 0
+        if slow:
+            self._total["slow"] += 1
         if permit is self._probe:
             self._probe = None
             if slow:
@@ -288,16 +289,19 @@ class CircuitBreaker:
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
     def _is_stale(self, permit: Permit, generation: int) -> bool:
-        current = generation == self._generation and (
+        if generation == self._generation and (
             self._state is BreakerState.CLOSED or permit is self._probe
-        )
-        self._total["stale"] += not current
-        return not current
+        ):
+            return False
+        self._total["stale"] += 1
+        return True
 
-    def _record(self, now: float, kind: int) -> None:
+    def _record(self, now: float, kind: str) -> None:
         self._window.append((now, kind))
-        self._failures += kind == _FAILED
-        self._slow += kind == _SLOW
+        if kind == _FAILED:
+            self._failures += 1
+        elif kind == _SLOW:
+            self._slow += 1
         self._forget(now)
 
     def _forget(self, now: float) -> None:
@@ -305,8 +309,10 @@ class CircuitBreaker:
         border = now - self.settings.window_s
         while window and (window[0][0] <= border or len(window) > self.settings.window_calls):
             kind = window.popleft()[1]
-            self._failures -= kind == _FAILED
-            self._slow -= kind == _SLOW
+            if kind == _FAILED:
+                self._failures -= 1
+            elif kind == _SLOW:
+                self._slow -= 1
 
     def _share(self, count: int) -> float:
         calls = len(self._window)
