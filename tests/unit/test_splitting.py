@@ -145,6 +145,7 @@ def test_no_cluster_is_torn(text: str, max_length: int) -> None:
     ),
     LENGTHS,
 )
+@example([*[("http://a.b/c", " ")] * 6, ("`inline code here`", " ")], 33)  # re in Python 3.11.2
 def test_no_link_or_token_is_torn(words: list[tuple[str, str]], max_length: int) -> None:
     """Links, mentions, emoji, timestamps and inline code stay whole where a message holds them."""
     text = "".join(word + blank for word, blank in words)

@@ -19,7 +19,7 @@ LANGUAGE_LENGTH_MAX = 32
 CODE_ROOM_MIN = 8
 """Characters of code that must fit between the added marks; with less, code goes out bare."""
 
-_RUN = re.compile(r"`{3,}+|~{3,}+")
+_RUN = re.compile(r"`{3,}|~{3,}")
 _LANGUAGE_ALONE = re.compile(r"(?:[A-Za-z][\w+#.-]*)?\s*\Z")
 
 

@@ -6,7 +6,6 @@ stops at the first character that cannot belong, so that work grows with the win
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from functools import cache
 
@@ -31,8 +30,11 @@ _MARKS = r"(?<=`)`++|(?<=~)~++"
 
 
 @cache
-def _unit_pattern(*, code: bool, links: bool, angles: bool) -> re.Pattern[str]:
-    """Compile the alternatives that can occur; a window of brackets alone has no link."""
+def _unit_pattern(*, code: bool, links: bool, angles: bool) -> regex.Pattern[str]:
+    """Compile the alternatives that can occur; a window of brackets alone has no link.
+
+    By `regex`, not `re`, whose possessive groups miss matches before Python 3.11.4.
+    """
     links = links and not code
     kinds = [
         *([] if code else [_CODE_SPAN]),
@@ -42,7 +44,7 @@ def _unit_pattern(*, code: bool, links: bool, angles: bool) -> re.Pattern[str]:
         _MARKS,
     ]
     beginnings = "`~hH" + (r"\[" if links else "") + ("<" if angles else "")
-    return re.compile(f"[{beginnings}](?:{'|'.join(kinds)})")
+    return regex.compile(f"[{beginnings}](?:{'|'.join(kinds)})")
 
 
 _CLUSTER = regex.compile(r"\X")

@@ -38,7 +38,7 @@ MAX_LENGTH_MIN = 1
 MAX_LENGTH_MAX = 4000
 """Characters in the longest content that Discord's own schema names (MessageCreateRequest)."""
 
-_BLANKS = re.compile(r"\s*+")
+_BLANKS = re.compile(r"\s*")
 
 
 class MaxLengthError(DefectError, ValueError):
