@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.errors import BreakerOpenError, LlmbotError, TransientError
@@ -48,10 +48,10 @@ class Permit:
 
     __slots__ = ("_breaker", "_generation", "_settled", "_started")
 
-    def __init__(self, breaker: CircuitBreaker, generation: int, started: float) -> None:
+    def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker
-        self._generation = generation
-        self._started = started
+        self._generation = -1  # no generation: it counts for nothing until it is admitted
+        self._started = 0.0
         self._settled = False
 
     def succeeded(self, duration_s: float | None = None) -> None:
@@ -81,19 +81,9 @@ class Permit:
         else:
             self.abandoned()
 
-
-class _Guard:
-    """The body of an `async with breaker.guard()`."""
-
-    __slots__ = ("_breaker", "_permit")
-
-    def __init__(self, breaker: CircuitBreaker) -> None:
-        self._breaker = breaker
-        self._permit: Permit | None = None
-
-    async def __aenter__(self) -> Permit:
-        self._permit = permit = self._breaker.enter()
-        return permit
+    async def __aenter__(self) -> Self:
+        self._breaker._admit(self)  # noqa: SLF001 - as above
+        return self
 
     async def __aexit__(
         self,
@@ -101,8 +91,8 @@ class _Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._permit is not None:
-            self._permit.ended(error)
+        if not self._settled:
+            self.ended(error)
 
 
 class CircuitBreaker:
@@ -163,9 +153,19 @@ class CircuitBreaker:
         Raises:
             BreakerOpenError: open, or half-open with a probe under way; at once, never later.
         """
-        now = self._clock.monotonic()
+        permit = Permit(self)
+        self._admit(permit)
+        return permit
+
+    def guard(self) -> Permit:
+        """`async with breaker.guard():` enters, and reports how the body ended by its error."""
+        return Permit(self)
+
+    def _admit(self, permit: Permit) -> None:
+        permit._started = now = self._clock.monotonic()  # noqa: SLF001 - a permit is the breaker's own hand
         if self._state is BreakerState.CLOSED:
-            return Permit(self, self._generation, now)
+            permit._generation = self._generation  # noqa: SLF001 - as above
+            return
         wait = self.retry_after()
         if wait is None or wait > 0:
             self._total["refused"] += 1
@@ -177,13 +177,9 @@ class CircuitBreaker:
         if self._state is BreakerState.OPEN:
             self._probes_succeeded = 0
             self._change(BreakerState.HALF_OPEN, "the pause is over; one call probes")
-        self._probe = Permit(self, self._generation, now)
+        permit._generation = self._generation  # noqa: SLF001 - as above
+        self._probe = permit
         self._probe_until = now + self.settings.probe_lease_s
-        return self._probe
-
-    def guard(self) -> _Guard:
-        """`async with breaker.guard():` enters, and reports how the body ended by its error."""
-        return _Guard(self)
 
     # ── by hand ─────────────────────────────────────────────────────────────────────────────────
 
