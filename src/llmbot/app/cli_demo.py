@@ -233,15 +233,19 @@ class Demo:
 def hints(facts: InstanceFacts, log_dir: Path) -> list[str]:
     """Where to look and what to type next."""
     name = command_name()
+    commands = (
+        (f'{name} chat "What is a mutex?"', "talk to it"),
+        (f"{name} fault on gemini.hang --for 30", "break something; `fault list` shows all"),
+        (f"kill -9 {facts.pid}", "kill it; it comes back and finishes what it began"),
+        (f"{name} status", "how it is"),
+        (f"curl {facts.http_address}/api/health/status", "the same for programs"),
+        (f"tail -f {log_dir / 'application.log'}", "all that happens, a line each"),
+    )
+    width = max(len(command) for command, _ in commands)
     return [
         "",
         "In another terminal, in this directory:",
-        f'  {name} chat "What is a mutex?"            talk to it',
-        f"  {name} fault on gemini.hang --for 30      break something; `fault list` shows all",
-        f"  kill -9 {facts.pid:<40} kill it; it comes back and finishes what it began",
-        f"  {name} status                             how it is",
-        f"  curl {facts.http_address}/api/health/status",
-        f"  tail -f {log_dir / 'application.log'}",
+        *(f"  {command:<{width}}  {words}" for command, words in commands),
         "Ctrl-C stops all of it.",
         "",
     ]

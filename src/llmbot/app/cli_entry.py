@@ -38,7 +38,6 @@ class AppEntry:
 
     def run(self) -> int:
         """Run live until the end; a requested restart replaces this process by a fresh one."""
-        from llmbot.app.run import run_bot
         from llmbot.app.settings import load_settings
 
         settings = load_settings()
@@ -47,6 +46,8 @@ class AppEntry:
             error = SettingsError("\n".join([*missing, "Without an account: `llmbot demo`."]))
             error.remedy = ""  # type: ignore[misc] # each line has its own
             raise error
+        from llmbot.app.run import run_bot
+
         code = _run(
             lambda: run_bot(settings, mode="live", simulator_address=None, announce=_announce)
         )

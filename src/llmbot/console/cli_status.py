@@ -33,6 +33,7 @@ def show_status(found: dict[str, Any], facts: InstanceFacts, *, as_json: bool) -
         f"[{colour}]{found['status']}[/] · {found['mode']} · up {_span(found['uptimeSeconds'])} · "
         f"version {found['version']} · process {facts.pid} · {facts.http_address}",
         highlight=False,
+        soft_wrap=True,
     )
     for reason in found["reasons"]:
         screen.print(f"  {reason}", highlight=False, markup=False)
