@@ -223,3 +223,23 @@ def test_two_hundred_users_are_not_delayed_by_one_at_a_hundredfold() -> None:
             bench.push(f"{user}", user=user, channel=channel)
     served = [bench.queue.pop_ready(0) for _ in range(201)]
     assert len(set(served)) == 201
+
+
+def test_a_held_queue_hands_out_operators_items_alone() -> None:
+    """Asked for nothing below a class, it leaves the rest in their places."""
+    bench = Bench()
+    bench.push("user", user=1)
+    bench.push("operator", user=2, priority=OPERATOR)
+    assert bench.queue.pop_ready(0, worst=OPERATOR) == "operator"
+    assert bench.queue.pop_ready(0, worst=OPERATOR) is None
+    assert bench.queue.pop_ready(0) == "user"
+
+
+def test_one_item_can_be_brought_forward() -> None:
+    """One waiting item is made due now; the others keep their times."""
+    bench = Bench()
+    first = bench.push("a", user=1, due=50)
+    bench.push("b", user=2, due=60)
+    assert bench.queue.bring_forward((1, 1), first, 1)
+    assert not bench.queue.bring_forward((1, 1), first + 100, 1)
+    assert bench.drain(1) == ["a"]

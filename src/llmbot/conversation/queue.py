@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, JobState, check_transition
-from llmbot.conversation.messages import Inbound
+from llmbot.conversation.messages import Inbound, Source
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus, JobMoved
 from llmbot.resilience.fair import FairQueue, Priority
+
+_WAITING = JobState.WAITING
+_HELD_LOOK_S = 1.0
+"""While held, an operator's message that becomes due is found within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,10 @@ class QueueFacts:
     by_priority: dict[str, int]
     capacity: int
     oldest_s: float
+    retrying: int = 0
+    """Of those that wait: tried before, or told to be patient."""
+    held: bool = False
+    """Maintenance: only operators' messages are handed out."""
 
 
 class JobQueue:
@@ -43,12 +51,18 @@ class JobQueue:
         self._capacity = capacity
         self._jobs: dict[int, Job] = {}
         self._news = asyncio.Event()
+        self._held = False
         self.shed: Callable[[Job], None] | None = None
+        self.entered: Callable[[Job], None] | None = None
+        """Told of each job that waits here for the first time in this life of the process."""
 
     # ── in ──────────────────────────────────────────────────────────────────────────────────────
 
     def put(self, job: Job) -> None:
         """Let a claimed job wait for its turn; sheds another when more wait than can be served."""
+        fresh = job.message_id not in self._jobs and not job.pauses
+        if fresh and self.entered is not None:
+            self.entered(job)
         now = self._clock.monotonic()
         delay = job.due_s - self._clock.wall()
         self._fair.push(
@@ -72,7 +86,21 @@ class JobQueue:
         """Take up a job of an earlier life: it waits again, whatever it was doing at the end."""
         if job.state is not JobState.WAITING:
             self.move(job, JobState.WAITING, "its owner is gone")
+        # What it waited for may be over: a new life is a new chance.
+        job.due_s = min(job.due_s, self._clock.wall())
         self.put(job)
+
+    def revive(self, job: Job) -> bool:
+        """Let a dead letter wait for its turn anew; False for a job that is none."""
+        if job.state is not JobState.DEAD or job.message_id in self._jobs:
+            return False
+        job.attempts = job.pauses = 0
+        job.due_s = self._clock.wall()
+        job.inbound = replace(job.inbound, source=Source.OPERATOR)
+        self._store.amend(job).add_done_callback(_look_at)
+        self.move(job, JobState.WAITING, "revived by an operator")
+        self.put(job)
+        return True
 
     # ── out ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -80,14 +108,15 @@ class JobQueue:
         """The job whose turn it is, leased; waits until there is one."""
         while True:
             now = self._clock.monotonic()
-            job = self._fair.pop_ready(now)
+            worst = Priority.OPERATOR if self._held else Priority.BACKGROUND
+            job = self._fair.pop_ready(now, worst=worst)
             if job is not None:
                 job.times.leased = now
                 job.attempts += 1
                 self.move(job, JobState.LEASED, f"attempt {job.attempts}")
                 return job
             self._news.clear()
-            await self._wait(self._fair.next_due(now), now)
+            await self._wait(now + _HELD_LOOK_S if self._held else self._fair.next_due(now), now)
 
     async def _wait(self, due: float | None, now: float) -> None:
         if due is None:
@@ -137,6 +166,10 @@ class JobQueue:
             return None
         return job
 
+    def knows(self, message_id: int) -> bool:
+        """Whether a job waits here or is being answered."""
+        return message_id in self._jobs
+
     def withdraw(self, message_id: int) -> Job | None:
         """Take a waiting job out of its turn; None where it does not wait."""
         job = self._jobs.get(message_id)
@@ -156,6 +189,20 @@ class JobQueue:
         self._store.amend(job).add_done_callback(_look_at)
         return True
 
+    def hold(self, *, on: bool) -> None:
+        """Hand out nothing but operators' messages, or everything again."""
+        self._held = on
+        self._news.set()
+
+    def bring_forward(self, message_id: int) -> bool:
+        """Make one waiting job due now; False where it does not wait."""
+        job = self._jobs.get(message_id)
+        if job is None:
+            return False
+        job.due_s = min(job.due_s, self._clock.wall())
+        self._news.set()
+        return self._fair.bring_forward(job.order_key, message_id, self._clock.monotonic())
+
     def hasten(self, priority: Priority | None = None) -> int:
         """Make all waiting jobs, or those of one class, due now; answers how many had to wait."""
         moved = self._fair.hasten(self._clock.monotonic(), priority)
@@ -172,6 +219,8 @@ class JobQueue:
             by_priority={p.name.lower(): n for p, n in self._fair.counts().items()},
             capacity=self._capacity,
             oldest_s=max(0.0, now - oldest),
+            retrying=sum(job.pauses > 0 and job.state is _WAITING for job in self._jobs.values()),
+            held=self._held,
         )
 
     def turns_before(self, author_id: int) -> int:

@@ -176,10 +176,13 @@ class FairQueue(Generic[K, T]):
             now,
         )
 
-    def pop_ready(self, now: float) -> T | None:
-        """The item whose turn it is; its order key is in flight until `done` or `put_back`."""
+    def pop_ready(self, now: float, *, worst: Priority = Priority.BACKGROUND) -> T | None:
+        """The item whose turn it is; its order key is in flight until `done` or `put_back`.
+
+        None where only items of a class below `worst` are ready.
+        """
         self._wake(now)
-        for ring in self._rings:
+        for ring in self._rings[: worst + 1]:
             if ring:
                 user = next(iter(ring))
                 line = self._lines[next(iter(ring[user]))]
@@ -259,6 +262,17 @@ class FairQueue(Generic[K, T]):
                     hastened += 1
             self._settle(line, now)
         return hastened
+
+    def bring_forward(self, order_key: K, order: int, now: float) -> bool:
+        """Make one waiting item due now; False where it does not wait."""
+        line = self._lines.get(order_key)
+        entry = None if line is None else line.entries.get(order)
+        if line is None or entry is None:
+            return False
+        if entry.due > now:
+            entry.due = entry.ready_at = now
+            self._settle(line, now)
+        return True
 
     # ── shedding ────────────────────────────────────────────────────────────────────────────────
 
