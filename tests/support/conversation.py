@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,12 +44,14 @@ from tests.support.models import ScriptedModel
 
 
 class NoLimits:
-    """Lets everyone and everything through."""
+    """Lets everything through, and everyone unless a test gives a wait."""
+
+    def __init__(self) -> None:
+        self.wait: Callable[[Inbound], float] = lambda _: 0.0
 
     def admit(self, inbound: Inbound) -> float:
-        """No wait."""
-        del inbound
-        return 0.0
+        """The wait that the test gives."""
+        return self.wait(inbound)
 
     def spend(self, model: str) -> None:
         """Nothing is counted."""
@@ -89,6 +91,7 @@ class Talk:
     bus: EventBus
     clock: Clock
     files: NoFiles
+    limits: NoLimits
     ids: Iterator[int]
 
     def question(
@@ -191,7 +194,7 @@ async def talk(
     start = snowflake_at(clock.wall())
     whole = Talk(
         discord, scripted, database, store, queue, inbox, recent, memory, context, pipeline, crew,
-        catch_up, breakers, bus, clock, files, iter(range(start, start + 10**9, 1000)),
+        catch_up, breakers, bus, clock, files, limits, iter(range(start, start + 10**9, 1000)),
     )  # fmt: skip
     for job in await store.unfinished():
         queue.adopt(job)

@@ -85,3 +85,21 @@ async def test_a_file_without_words_is_a_question(tmp_path: Path) -> None:
         await t.ask("<@42>", attachments=(Attachment(1, "a.png", url, 8),))
         blobs = t.models[0].prompts[0].turns[-1].blobs
         assert [(blob.mime_type, blob.name) for blob in blobs] == [("image/png", "a.png")]
+
+
+async def test_who_writes_too_fast_waits_and_is_answered(tmp_path: Path) -> None:
+    """A message over its user's limit is not refused: it waits, says so, and is answered."""
+    from llmbot.conversation.trouble import TroubleSettings  # noqa: PLC0415 - only here
+
+    waits = iter([60.0, 0.1, 0.0])
+    settings = TroubleSettings(pause_first_s=0.01, pause_max_s=0.02)
+    async with talk(tmp_path / "db", trouble=settings) as t:
+        t.limits.wait = lambda _: next(waits)
+        inbound = t.question("hello")
+        done = t.delivered(inbound.message_id)
+        t.inbox.on_message(inbound, None)
+        await t.discord.changed.wait()
+        assert "60 s" in t.reply(inbound.message_id)
+        await done
+        assert t.reply(inbound.message_id) == "You said: hello"
+        assert len(t.models[0].prompts) == 1

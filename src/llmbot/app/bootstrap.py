@@ -138,7 +138,7 @@ def build_conversation(
         AttachmentReader(
             edges.fetcher,
             edges.pictures,
-            attachment_settings(settings, simulated=house.mode == "simulated"),
+            attachment_settings(settings),
         ),
         edges.our_id,
         context_settings(settings),

@@ -11,6 +11,7 @@ from llmbot import __version__
 from llmbot.app.bootstrap import build
 from llmbot.app.parts import House, Mode
 from llmbot.app.settings import Settings
+from llmbot.app.supervisor import Supervisor
 from llmbot.app.telemetry import Telemetry
 from llmbot.app.views import BotViews
 from llmbot.console.api.server import OperatorApi
@@ -109,7 +110,8 @@ async def _live(
         bus.publish(Noted("llmbot", f"version {__version__} starts, {house.mode}"))
         for loose in settings.loosened():
             bus.publish(loose)
-        await bot.supervisor.start_all()
+        if not await _started(bot.supervisor, ending):
+            return ending.exit_code
         lock.publish(
             version=__version__, http_address=api.address, simulator_address=simulator_address
         )
@@ -124,3 +126,21 @@ async def _live(
         await bot.supervisor.stop_all()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+async def _started(supervisor: Supervisor, ending: Ending) -> bool:
+    """Start all services; False when the process was asked to end meanwhile."""
+    starting = asyncio.create_task(supervisor.start_all(), name="start")
+    asked = asyncio.create_task(ending.wait(), name="asked to end")
+    try:
+        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+        if not starting.done():
+            # Cancelled, it undoes what had started.
+            starting.cancel()
+        await asyncio.gather(starting, asked, return_exceptions=True)
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True

@@ -59,10 +59,10 @@ class LimitSettings(Group):
     )
     rate_user_rpm: int = setting(
         "RATE_LIMIT_USER_RPM",
-        20,
+        60,
         unit="messages a minute, for each user",
-        what="Most messages of one user that are answered; 0 means no limit",
-        reason="20: no person talks faster, and one user cannot eat the quota of all",
+        what="Most messages of one user that are answered at once, more wait; 0 means no limit",
+        reason="60: no person talks faster; turns are fair anyway, lower it where quota is dear",
         ge=0,
         le=100_000,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from llmbot.app.settings import Settings
 from llmbot.conversation.admission import AdmissionSettings
 from llmbot.conversation.attachments import AttachmentSettings
@@ -12,6 +14,8 @@ from llmbot.conversation.ports import ModelDeadlines
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.resilience.concurrency import PoolSettings
 
+DISCORD_HOST = "discord.com"
+
 
 def admission_settings(settings: Settings) -> AdmissionSettings:
     """Age and attempts up to which a message is answered."""
@@ -20,12 +24,14 @@ def admission_settings(settings: Settings) -> AdmissionSettings:
     )
 
 
-def attachment_settings(settings: Settings, *, simulated: bool) -> AttachmentSettings:
-    """Limits for files; only the simulators' host on this machine may be asked in the clear."""
+def attachment_settings(settings: Settings) -> AttachmentSettings:
+    """Limits for files; a Discord that is not Discord's own serves its files itself."""
     given = settings.attachments
+    base = urlsplit(settings.discord.api_base_url)
+    own = base.hostname != DISCORD_HOST
     return AttachmentSettings(
-        hosts=tuple(given.hosts),
-        plain_http=simulated,
+        hosts=tuple(dict.fromkeys((*given.hosts, base.netloc) if own else given.hosts)),
+        plain_http=own and base.scheme == "http",
         count_max=given.count_max,
         bytes_max=given.bytes_max,
         seconds_max=given.deadline_s,

@@ -11,7 +11,10 @@ from llmbot.conversation.jobs import Job
 from llmbot.conversation.messages import Inbound
 from llmbot.conversation.transcript import strip_address
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import DefectError, RefusedError
+from llmbot.kernel.errors import Blame, DefectError, RefusedError, TransientError
+
+WAITING_NOTICE = "waiting"
+"""The notice of a job whose model is away."""
 
 
 class NothingAskedError(RefusedError):
@@ -28,16 +31,11 @@ class TooLateError(RefusedError):
     notice = "too_late"
 
 
-class TooFastError(RefusedError):
-    """A user asked for more than their share."""
+class TooFastError(TransientError):
+    """A user asked for more than their share; the message waits until it is their turn again."""
 
     code = "too_fast"
-    notice = "slow_down"
-
-    def __init__(self, wait_s: float) -> None:
-        """Name the wait, in seconds."""
-        super().__init__()
-        self.wait_s = wait_s
+    blame = Blame.USER
 
 
 class UserLimits(Protocol):
@@ -108,13 +106,14 @@ class Admission:
 
         Raises:
             RefusedError: with the notice that the user gets.
+            TooFastError: with the wait.
             DefectError: it was tried too often already.
         """
         inbound = job.inbound
         if job.attempts > self.settings.attempts_max:
             # An earlier life, or several, ended while this message was being answered.
             raise DefectError(f"given up after {job.attempts} attempts")
-        if job.answer is not None or job.in_flight_before or job.noticed:
+        if job.answer is not None or job.in_flight_before or job.noticed == WAITING_NOTICE:
             # It was admitted before: what was begun is brought to its end.
             return
         if self._clock.wall() - inbound.created_s > self.settings.age_max_s:
@@ -124,4 +123,4 @@ class Admission:
         if job.attempts <= 1:
             wait_s = self._limits.admit(inbound)
             if wait_s > 0:
-                raise TooFastError(wait_s)
+                raise TooFastError(retry_after_s=wait_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmbot.conversation.acknowledgement import Acknowledgement
-from llmbot.conversation.admission import Admission, TooFastError
+from llmbot.conversation.admission import WAITING_NOTICE, Admission, TooFastError
 from llmbot.conversation.delivery import Reply
 from llmbot.conversation.jobs import ENDED, Job, JobState
 from llmbot.conversation.notices import notice, span
@@ -32,6 +32,8 @@ class TroubleSettings:
     attempts_max: int = 8
     wait_s: float = 300.0
     """How long a message waits for the model after its notice; then it gets a last one."""
+    silent_wait_s: float = 5.0
+    """A user who wrote too fast is told of longer waits only."""
     pause_first_s: float = 1.0
     pause_max_s: float = 30.0
 
@@ -127,7 +129,7 @@ class Trouble:
     def _words(self, job: Job, error: LlmbotError) -> str:
         locale, variant = job.inbound.locale, job.message_id >> 22
         if isinstance(error, TooFastError):
-            return notice("slow_down", locale, wait=span(error.wait_s, locale))
+            return notice("slow_down", locale, wait=span(error.retry_after_s or 1, locale))
         if isinstance(error, ModelRateLimitedError) and error.per_day and error.retry_after_s:
             return notice("quota", locale, wait=span(error.retry_after_s, locale))
         if isinstance(error, RefusedError):
@@ -138,12 +140,18 @@ class Trouble:
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────
 
     async def _wait(self, job: Job, reply: Reply, error: LlmbotError) -> None:
-        """The job waits; where the model is the trouble its author is told so, once."""
-        if error.blame is Blame.PROVIDER and not job.noticed:
+        """The job waits; its author is told so once, unless the wait is hardly noticed."""
+        if not job.noticed and error.blame is Blame.PROVIDER:
             text = notice("waiting", job.inbound.locale, variant=job.message_id >> 22)
             await reply.finish(text)
-            job.noticed = "waiting"
+            job.noticed = WAITING_NOTICE
+        elif not job.noticed and isinstance(error, TooFastError) and self._is_long(error):
+            await reply.finish(self._words(job, error))
+            job.noticed = "slow_down"
         self._put_back(job, error)
+
+    def _is_long(self, error: TransientError) -> bool:
+        return (error.retry_after_s or 0) > self._settings.silent_wait_s
 
     def _put_back(self, job: Job, error: LlmbotError) -> None:
         if isinstance(error, TransientError):
