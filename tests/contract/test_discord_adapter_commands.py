@@ -190,6 +190,8 @@ async def test_acknowledgement_survives_a_lost_answer(at: Running, fault: str) -
             while not answered(made):
                 made = await at.control("GET", f"interactions/{made['id']}")
     assert made["original"]["content"] == "Pong."
+    told = [p.event for p in bot.bus.history if isinstance(p.event, Noted)]
+    assert [event.topic for event in told] == ["Discord commands"]
 
 
 async def test_commands_are_registered_only_when_they_changed(at: Running) -> None:

@@ -149,19 +149,41 @@ async def test_next_process_knows_its_threads(at: Running) -> None:
     """After a resume by a new process a thread of the bot's is still known as its own."""
     async with connected(at.base) as old:
         said = await at.say("a topic for us", thread="ours")
-        inbound, cursor = await soon(old.heard.messages.get())
+        inbound = await old.heard.message()
         await old.rest.send(inbound.channel_id, "gladly", nonce="a-1")
+        for _ in ("the topic", "our answer"):
+            await soon(old.heard.seen.get())
+        cursor = old.connection.cursor()
     await at.say("are you there?", channel=said["channel_id"])
+    await at.say("hello?", channel=said["channel_id"])
     await at.say("@llmbot in the open")
     async with connected(at.base, resume_from=cursor) as new:
-        first, none = await soon(new.heard.messages.get())
-        assert (first.content, first.in_our_thread) == ("are you there?", True)
-        second, last = await soon(new.heard.messages.get())
-        assert second.mentions_us
-        # While the first waited for its server to be learnt, no place beyond it was handed out.
+        mention, none = await soon(new.heard.messages.get())
+        assert mention.mentions_us
+        # While the other waits for its channel to be asked for, no place beyond it is handed out.
         assert none is None
+        for text in ("are you there?", "hello?"):
+            followed, last = await soon(new.heard.messages.get())
+            assert (followed.content, followed.in_our_thread) == (text, True)
+            assert followed.source is Source.REPLAYED
         assert last is not None
         assert last.sequence == new.connection.facts().sequence
+        assert new.connection.facts().identifies == 0
+
+
+async def test_new_session_knows_where_it_had_spoken(at: Running) -> None:
+    """A thread of before is known as the bot's own by what was said there, and asked for once."""
+    async with connected(at.base) as old:
+        said = await at.say("a topic for us", thread="ours")
+        await old.rest.send(int(said["channel_id"]), "gladly", nonce="a-1")
+        other = await at.say("a topic for others", thread="theirs")
+    async with connected(at.base) as new:
+        calls = new.connection.facts().rest_requests
+        for channel, ours in ((said, True), (other, False), (said, True), (other, False)):
+            await at.say("anyone?", channel=channel["channel_id"])
+            message = await new.heard.message()
+            assert (message.is_thread, message.in_our_thread) == (True, ours)
+        assert new.connection.facts().rest_requests == calls + 2
 
 
 async def test_forgotten_session_is_begun_anew(at: Running) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llmbot.adapters.discord_cold import ColdStart
 from llmbot.adapters.discord_commands import CommandDesk
 from llmbot.adapters.discord_facts import Identity
 from llmbot.adapters.discord_payloads import channel_message, inbound, is_talk, optional_id
 from llmbot.adapters.discord_places import Places
-from llmbot.conversation.messages import Inbound, SessionCursor, Source
+from llmbot.adapters.discord_unknowns import Unknowns
+from llmbot.conversation.messages import SessionCursor, Source
 from llmbot.conversation.ports import GatewayHandler
 from llmbot.kernel.events import EventBus, Noted
 
@@ -29,7 +29,7 @@ class EventRouter:
         handler: GatewayHandler,
         identity: Identity,
         places: Places,
-        cold: ColdStart,
+        unknowns: Unknowns,
         desk: CommandDesk,
         bus: EventBus,
     ) -> None:
@@ -40,7 +40,7 @@ class EventRouter:
         self._handler = handler
         self._identity = identity
         self._places = places
-        self._cold = cold
+        self._unknowns = unknowns
         self._desk = desk
         self._bus = bus
         self._cursor: SessionCursor | None = None
@@ -115,34 +115,23 @@ class EventRouter:
         if not is_talk(data):
             return
         if not seen.author_is_us:
-            source = self._source
-            message = inbound(data, seen, self._identity.user_id, self._places, source)
-            if not self._held(data, message):
-                self._hand_over(message)
+            self._take(data, self._source)
         self.tell(lambda: self._handler.on_message_seen(seen))
 
-    def _hand_over(self, message: Inbound) -> None:
+    def _take(self, data: Payload, source: Source) -> None:
+        our_id = self._identity.user_id
+        seen = channel_message(data, our_id)
+        message = inbound(data, seen, our_id, self._places, source)
+        if self._unknowns.matter_to(message) and self._unknowns.hold(
+            # It could be read once, so it can again when more is known of its channel.
+            message,
+            lambda: self._take(data, source),
+        ):
+            return
         # While earlier messages are held back, the stored place must not move past them: a
         # restart has to get them again.
-        cursor = None if self._cold.held else self._cursor
+        cursor = None if self._unknowns.held else self._cursor
         self.tell(lambda: self._handler.on_message(message, cursor))
-
-    def _held(self, data: Payload, message: Inbound) -> bool:
-        guild_id = message.guild_id
-        if guild_id is None or not (
-            self._cold.has_queue(guild_id) or self._cold.is_unknown(guild_id)
-        ):
-            return False
-        certain = message.mentions_us or message.replies_to_us or message.author_is_bot
-        if certain and not self._cold.has_queue(guild_id):
-            return False
-
-        def known_now() -> None:
-            our_id = self._identity.user_id
-            seen = channel_message(data, our_id)  # it could be read once, so it can again
-            self._hand_over(inbound(data, seen, our_id, self._places, message.source))
-
-        return self._cold.hold(guild_id, known_now)
 
     def _edited(self, data: Payload) -> None:
         content = data.get("content")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import discord
 
-from llmbot.adapters.discord_cold import ColdStart
 from llmbot.adapters.discord_commands import CommandDesk
 from llmbot.adapters.discord_events import EventRouter
 from llmbot.adapters.discord_facts import GatewayFacts, GatewayState, Identity, Reconnected
@@ -21,6 +20,7 @@ from llmbot.adapters.discord_session import IdentifyBudget, Ladder, LadderSettin
 from llmbot.adapters.discord_socket import RESUMABLE_CLOSE
 from llmbot.adapters.discord_sync import CommandMemory, CommandSync
 from llmbot.adapters.discord_tasks import Tasks
+from llmbot.adapters.discord_unknowns import Unknowns
 from llmbot.conversation.messages import CommandDefinition, SessionCursor
 from llmbot.conversation.ports import DiscordRest, GatewayHandler, Presence
 from llmbot.kernel.clock import Clock, Random
@@ -83,18 +83,18 @@ class DiscordConnection:
         self._identity = Identity()
         self._tasks = Tasks(bus)
         self._places = Places()
-        cold = ColdStart(self._http, self._places, self._identity, self._tasks, clock)
+        unknowns = Unknowns(self._http, self._places, self._identity, self._tasks, clock.wall())
         rest = DiscordRestAdapter(self._http, lambda: self._identity.user_id)
         presence = GatewayPresence(clock)
         desk = CommandDesk(rest, handler, commands, self._tasks, bus)
-        self._router = EventRouter(handler, self._identity, self._places, cold, desk, bus)
+        self._router = EventRouter(handler, self._identity, self._places, unknowns, desk, bus)
         parts = Parts(
             client=self._client,
             http=self._http,
             handler=handler,
             identity=self._identity,
             places=self._places,
-            cold=cold,
+            unknowns=unknowns,
             router=self._router,
             presence=presence,
             sync=CommandSync(self._http, commands, command_memory, clock, bus),
@@ -106,7 +106,7 @@ class DiscordConnection:
         steps = Ladder(clock, rng, settings, is_discords_own(base), _session(resume_from))
         asks_compressed = is_discords_own(base) if compress is None else compress
         self._loop = GatewayLoop(parts, steps, self._budget, settings, compress=asks_compressed)
-        self._cold = cold
+        self._unknowns = unknowns
         self.rest = rest
         self.presence = self._presence = presence
         self._running: asyncio.Task[None] | None = None
@@ -223,7 +223,7 @@ class DiscordConnection:
     def cursor(self) -> SessionCursor | None:
         """The place in the stream of the last event heard, to be stored at a clean stop."""
         session = self._loop.ladder.session
-        return None if session is None or self._cold.held else session.cursor
+        return None if session is None or self._unknowns.held else session.cursor
 
     def facts(self) -> GatewayFacts:
         """See `GatewayFacts`."""

@@ -185,7 +185,7 @@ class Link:
     def on_dispatch(self, name: str, data: Any, sequence: int | None) -> None:
         """See `GatewayListener.on_dispatch`."""
         if self._retired:
-            return
+            return  # of a connection that was given up: the next one gets it again
         self._events += 1
         self._answered.set()
         if name == "READY":

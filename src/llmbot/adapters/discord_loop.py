@@ -14,7 +14,6 @@ from typing import Any
 import discord
 
 from llmbot.adapters import discord_errors as errors
-from llmbot.adapters.discord_cold import ColdStart
 from llmbot.adapters.discord_events import EventRouter
 from llmbot.adapters.discord_facts import GatewayState, Identity
 from llmbot.adapters.discord_http import DiscordHttp
@@ -33,6 +32,7 @@ from llmbot.adapters.discord_session import (
 from llmbot.adapters.discord_socket import RESUMABLE_CLOSE
 from llmbot.adapters.discord_sync import CommandSync
 from llmbot.adapters.discord_tasks import Tasks
+from llmbot.adapters.discord_unknowns import Unknowns
 from llmbot.conversation.messages import Source
 from llmbot.conversation.ports import GatewayHandler
 from llmbot.kernel.clock import Clock
@@ -49,7 +49,7 @@ class Parts:
     handler: GatewayHandler
     identity: Identity
     places: Places
-    cold: ColdStart
+    unknowns: Unknowns
     router: EventRouter
     presence: GatewayPresence
     sync: CommandSync
@@ -206,8 +206,8 @@ class GatewayLoop:
         """See `LinkOwner.on_opened`."""
         if link.resuming:
             self.set_state(GatewayState.RESUMING, "waiting for what was missed")
-            if not any(guild.whole for guild in self._parts.places.guilds.values()):
-                self._parts.cold.begin()
+            if self.session_began is None:
+                self._parts.unknowns.begin()
         else:
             self.counters.identifies += 1
             self._budget.take()
@@ -237,8 +237,6 @@ class GatewayLoop:
 
     def on_event(self, link: Link, name: str, data: Any, sequence: int | None) -> None:
         """See `LinkOwner.on_event`."""
-        if link is not self.link:
-            return  # of an older connection: the newer one gets it again
         session = self.ladder.session
         if session is not None and sequence is not None:
             session.sequence = sequence
@@ -258,7 +256,7 @@ class GatewayLoop:
         return True
 
     def _begin_session(self, link: Link, ready: dict[str, Any]) -> None:
-        self._parts.cold.end()
+        self._parts.unknowns.end()
         identity = self._parts.identity
         user, application = ready.get("user"), ready.get("application")
         if isinstance(user, dict) and "id" in user:

@@ -66,7 +66,6 @@ class GuildPlace:
     own_role: int | None = None  # the managed role that came with the bot
     our_roles: frozenset[int] | None = None  # None: not told
     channels: set[int] = field(default_factory=set)
-    whole: bool = False  # told by GUILD_CREATE, not only by the way
 
 
 class Places:
@@ -85,10 +84,9 @@ class Places:
         channel = self._channels.get(channel_id)
         return channel is not None and channel.type in THREAD_TYPES
 
-    def knows(self, guild_id: int) -> bool:
-        """Whether this server and its channels have been told of."""
-        guild = self.guilds.get(guild_id)
-        return guild is not None and guild.whole
+    def has_channel(self, channel_id: int) -> bool:
+        """Whether this channel or thread of a server has been told of."""
+        return channel_id in self._channels
 
     def guild_of(self, channel_id: int) -> int | None:
         """The server that this channel is known to belong to."""
@@ -172,7 +170,7 @@ class Places:
 
     def learn_guild(self, data: Payload, our_id: int) -> None:
         """GUILD_CREATE, or the same put together from REST."""
-        guild = GuildPlace(id=int(data["id"]), whole=True)
+        guild = GuildPlace(id=int(data["id"]))
         self._forget_channels(self.guilds.get(guild.id))
         self.guilds[guild.id] = guild
         self.update_guild(data, our_id)
@@ -270,10 +268,14 @@ class Places:
         elif direct:
             self._learn_direct(channel_id, message_id)
         if ours:
-            self._spoken[channel_id] = None
-            self._spoken.move_to_end(channel_id)
-            if len(self._spoken) > _OURS_MAX:
-                self._spoken.popitem(last=False)
+            self.note_spoken(channel_id)
+
+    def note_spoken(self, channel_id: int) -> None:
+        """The bot has spoken here; a thread is ours by that."""
+        self._spoken[channel_id] = None
+        self._spoken.move_to_end(channel_id)
+        if len(self._spoken) > _OURS_MAX:
+            self._spoken.popitem(last=False)
 
     def _learn_direct(self, channel_id: int, last: int | None) -> None:
         self._directs[channel_id] = max(last or 0, self._directs.get(channel_id) or 0) or None
