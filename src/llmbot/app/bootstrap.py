@@ -7,6 +7,7 @@ is the supervision tree. `run.py` gives the whole its life and its end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from llmbot.adapters.discord_gateway import DiscordConnection
 from llmbot.adapters.discord_sync import CommandMemory
@@ -57,7 +58,7 @@ from llmbot.conversation.workers import Workers
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.resilience.retry import RetryPolicy
-from llmbot.storage.database import open_database
+from llmbot.storage.database import Database, open_database
 
 MEMORY_TURNS = 40
 """Turns kept of each conversation."""
@@ -75,16 +76,20 @@ QUEUE_HARD_FACTOR = 4
 """Memory holds at most so many times the queue's capacity, even while nothing can be shed."""
 
 
-def build_mechanisms(house: House) -> Mechanisms:
-    """Database, queue, breakers, limits."""
-    settings, bus, clock = house.settings, house.bus, house.clock
-    database = open_database(
-        settings.storage.database,
+def build_database(house: House) -> Database:
+    """The database of the settings."""
+    return open_database(
+        house.settings.storage.database,
         migrations=MIGRATIONS,
-        clock=clock,
+        clock=house.clock,
         owner=str(house.owner),
-        announce=bus.publish,
+        announce=house.bus.publish,
     )
+
+
+def build_mechanisms(house: House, database: Database) -> Mechanisms:
+    """Queue, breakers, limits, on a database."""
+    settings, bus, clock = house.settings, house.bus, house.clock
     store = JobStore(database, clock, house.owner)
     capacity = settings.limits.queue_capacity
     return Mechanisms(
@@ -185,7 +190,20 @@ def build_conversation(
     )
 
 
-def build(house: House, state: Callable[[], BotState], first: Sequence[Service] = ()) -> Bot:
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """How all that touches disk and network is made; a simulation makes its own."""
+
+    database: Callable[[House], Database] = build_database
+    edges: Callable[[House, Mechanisms, Inbox], Edges] = build_edges
+
+
+def build(
+    house: House,
+    state: Callable[[], BotState],
+    first: Sequence[Service] = (),
+    outside: Outside | None = None,
+) -> Bot:
     """A bot, put together and not started; `state` tells how it is, for commands and presence.
 
     The services in `first` need none of its own.
@@ -193,12 +211,13 @@ def build(house: House, state: Callable[[], BotState], first: Sequence[Service] 
     Raises:
         StartupError: a setting is wrong.
     """
-    mechanisms = build_mechanisms(house)
+    outside = outside or Outside()
+    mechanisms = build_mechanisms(house, outside.database(house))
     recent = RecentMessages()
     inbox = Inbox(
         mechanisms.claims, mechanisms.queue, mechanisms.store, recent, house.bus, house.clock
     )
-    edges = build_edges(house, mechanisms, inbox)
+    edges = outside.edges(house, mechanisms, inbox)
     conversation = build_conversation(house, mechanisms, edges, inbox, recent)
     inbox.session_ready = conversation.catch_up.session_ready
     supervisor = build_supervisor(house, mechanisms, edges, conversation, state, first)
