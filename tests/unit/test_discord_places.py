@@ -127,6 +127,14 @@ def test_known_channels_follow_the_newest_message() -> None:
     assert known == {5: (7, 60), 6: (7, None), 900: (None, 70)}
 
 
+def test_known_channels_say_whose_thread_and_which_role() -> None:
+    """A thread of ours is listed as such, and with each channel the role that means the bot."""
+    places = guild()
+    places.note_message(6, 100, direct=False, ours=True)
+    known = {c.id: (c.in_our_thread, c.own_role) for c in places.known_channels(US)}
+    assert known == {5: (False, 70), 6: (True, 70)}
+
+
 def test_unreadable_channel_says_so() -> None:
     """A channel whose history may not be read is marked."""
     (channel, _thread) = guild(everyone=VIEW | SEND).known_channels(US)

@@ -283,6 +283,7 @@ class GatewayLoop:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.guilds_s):
                 await self._guilds_here.wait()
+        await self._parts.unknowns.ask_threads()
         if self.link is link:
             self._tell_session(resumed=False)
 

@@ -102,6 +102,21 @@ class Places:
             channel.joined or (channel.owner_id is not None and channel.owner_id == our_id)
         )
 
+    def doubtful_threads(self, our_id: int, count: int) -> list[int]:
+        """The newest threads of which nothing says whether the bot takes part in them.
+
+        None where the server tells memberships: there a thread without ours is not ours.
+        """
+        threads = [c for c in self._channels.values() if c.type in THREAD_TYPES]
+        if any(thread.joined for thread in threads):
+            return []
+        doubtful = [
+            (thread.last_message_id, thread.id)
+            for thread in threads
+            if thread.last_message_id and not self.is_our_thread(thread.id, our_id)
+        ]
+        return [thread_id for _, thread_id in sorted(doubtful, reverse=True)[:count]]
+
     def own_role(self, guild_id: int | None) -> int | None:
         """The role that Discord made for the bot; mentioning it means the bot."""
         guild = self.guilds.get(guild_id) if guild_id is not None else None
@@ -129,6 +144,8 @@ class Places:
                 channel.guild_id,
                 channel.last_message_id,
                 self._may_read(channel, our_id),
+                channel.type in THREAD_TYPES and self.is_our_thread(channel.id, our_id),
+                self.own_role(channel.guild_id),
             )
             for channel in self._channels.values()
             if channel.type in _TALK_CHANNEL_TYPES

@@ -25,6 +25,8 @@ from llmbot.kernel.ids import snowflake_time
 _HELD_MAX = 2_000
 _ASKED_MAX = 50_000
 _CALL_S = 4.0
+_THREADS_MAX = 20
+_THREADS_S = 1.5
 _HISTORY = 50
 """Where the bot has not spoken among so many messages, the talk has moved on without it."""
 
@@ -80,6 +82,19 @@ class Unknowns:
         self._held[channel_id].append(act)
         self.held += 1
         return True
+
+    async def ask_threads(self) -> None:
+        """Before a new session is announced: which recent threads are ours, in bounded time."""
+        threads = self._places.doubtful_threads(self._identity.user_id, _THREADS_MAX)
+        asking = [
+            asyncio.create_task(self._ask(t, None), name="discord-ask-thread") for t in threads
+        ]
+        if asking:
+            _, late = await asyncio.wait(asking, timeout=_THREADS_S)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     async def _ask(self, channel_id: int, guild_id: int | None) -> None:
         """Learn the channel; what cannot be had stays unknown."""
