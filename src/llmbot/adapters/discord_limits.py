@@ -37,7 +37,8 @@ class Bucket:
     unlimited: bool = False  # answers came without headers
     used_at: float = 0.0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: asyncio.Event | None = None
+    """Made where somebody waits for it: it is most of a bucket's bytes, and there are thousands."""
 
     def ready_in(self, now: float) -> float | None:
         """Seconds until one more request may go; None where only an answer can tell."""
@@ -87,7 +88,7 @@ class RateLimits:
         async with bucket.turn:
             while (wait := bucket.ready_in(self.clock.monotonic())) != 0.0:
                 if wait is None:
-                    bucket.answered.clear()
+                    bucket.answered = asyncio.Event()
                     await bucket.answered.wait()
                 else:
                     await self._sleep(wait, ends)
@@ -106,7 +107,9 @@ class RateLimits:
         """The request has ended, with an answer or without."""
         bucket.in_flight -= 1
         bucket.used_at = self.clock.monotonic()
-        bucket.answered.set()
+        if bucket.answered is not None:
+            bucket.answered.set()
+            bucket.answered = None
 
     def learn(
         self, key: str, major: str, bucket: Bucket, status: int, headers: Mapping[str, str]

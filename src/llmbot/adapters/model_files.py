@@ -31,12 +31,13 @@ class Files:
         """Begin without files; the clock lets others have their turns between slices."""
         self._clock = clock
         self._data: list[bytes] = []
-        self._mark = secrets.token_hex(16)  # nobody's text can hold it
+        self._mark = ""
 
     def base64(self, data: bytes) -> str:
         """What to write into the JSON as this file's base64: that, or a mark for it."""
         if len(data) <= SLICE_BYTES:
             return b64encode(data).decode("ascii")
+        self._mark = self._mark or secrets.token_hex(16)  # nobody's text can hold it
         self._data.append(data)
         return f"{self._mark}-{len(self._data) - 1}."
 

@@ -7,7 +7,7 @@ there; from then on the gateway keeps it up to date.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 from llmbot.conversation.messages import ChannelMessage
@@ -20,7 +20,8 @@ _MESSAGE_COST = 200
 
 @dataclass(slots=True)
 class _Channel:
-    messages: deque[ChannelMessage] = field(default_factory=deque)
+    # A list of a few dozen; an empty deque alone takes as much memory as a conversation's text.
+    messages: list[ChannelMessage] = field(default_factory=list)
     cost: int = 0
     complete: bool = False
     """Whether the history before the first message was asked for."""
@@ -149,7 +150,7 @@ class RecentMessages:
 
     def _trim(self, channel: _Channel) -> None:
         while len(channel.messages) > self._per_channel_max:
-            self._charge(channel, -_cost(channel.messages.popleft()))
+            self._charge(channel, -_cost(channel.messages.pop(0)))
         while self._cost > self._characters_max and len(self._channels) > 1:
             _, oldest = self._channels.popitem(last=False)
             self._cost -= oldest.cost
