@@ -31,7 +31,7 @@ from llmbot.conversation.schema import MIGRATIONS
 from llmbot.conversation.trouble import Trouble, TroubleSettings
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random, SystemClock
-from llmbot.kernel.errors import DiscordUnavailableError
+from llmbot.kernel.errors import DiscordUnavailableError, ModelRateLimitedError
 from llmbot.kernel.events import EventBus, ReplyDelivered
 from llmbot.kernel.ids import snowflake_at, this_owner
 from llmbot.resilience.breaker_facts import BreakerSettings
@@ -55,6 +55,17 @@ class NoLimits:
 
     def spend(self, model: str) -> None:
         """Nothing is counted."""
+
+    def check(self, model: str) -> None:
+        """Nothing is refused."""
+
+    def wait_s(self, model: str) -> float:
+        """No wait."""
+        del model
+        return 0.0
+
+    def refused(self, model: str, error: ModelRateLimitedError) -> None:
+        """Nothing is learnt."""
 
 
 @dataclass(slots=True)

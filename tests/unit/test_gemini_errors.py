@@ -90,6 +90,17 @@ def test_no_quota_in_this_tier(body: object) -> None:
     assert rate_limited(body).not_in_tier
 
 
+def test_the_quota_in_requests_is_told() -> None:
+    """A limit of requests that the refusal names is passed on; one of tokens is no such."""
+    assert rate_limited(quota(DAY, value="20")).requests_max == 20
+    assert rate_limited(quota(MINUTE, value="10")).requests_max == 10
+    assert (
+        rate_limited(quota(MINUTE.replace("Requests", "Tokens"), value="250000")).requests_max
+        is None
+    )
+    assert rate_limited(quota(MINUTE, value=None)).requests_max is None
+
+
 def test_a_limit_that_begins_with_zero() -> None:
     """Only zero is zero."""
     assert not rate_limited(quota(MINUTE, "limit: 0.5", value="05")).not_in_tier

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from tests.support.conversation import talk
-from tests.support.models import ScriptedModel
+from tests.support.models import Piece, ScriptedModel
 
+from llmbot.conversation.ports import Prompt
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.kernel.errors import (
+    LlmbotError,
+    ModelBlockedError,
     ModelCredentialsError,
+    ModelEmptyError,
     ModelNotFoundError,
     ModelRateLimitedError,
+    ModelRequestRefusedError,
     ModelUnavailableError,
 )
 from llmbot.resilience.breaker_facts import BreakerState
@@ -57,3 +63,44 @@ async def test_an_outage_is_not_amplified(tmp_path: Path) -> None:
             await t.ask("hello")
         assert t.breakers.get("scripted").state is not BreakerState.CLOSED
         assert len(model.prompts) <= 6
+
+
+def _say(error: LlmbotError, _: Prompt) -> list[Piece]:
+    """A script that fails with this error each time."""
+    return [error]
+
+
+async def test_a_question_that_is_refused_says_nothing_about_the_provider(tmp_path: Path) -> None:
+    """Refusals of bad requests, blocks and empty answers open no breaker, however many come."""
+    refusals: list[LlmbotError] = [
+        ModelRequestRefusedError(),
+        ModelBlockedError(),
+        ModelEmptyError(),
+    ]
+    for number, refusal in enumerate(refusals):
+        model = ScriptedModel(partial(_say, refusal))
+        async with talk(tmp_path / str(number), model) as t:
+            for _ in range(8):
+                await t.ask("hello")
+            assert {breaker.state for breaker in t.breakers.all()} == {BreakerState.CLOSED}
+
+
+async def test_a_model_that_is_gone_is_asked_once(tmp_path: Path) -> None:
+    """No further message pays for a model that its provider does not know."""
+    gone = ScriptedModel(lambda _: [ModelNotFoundError()], name="gone")
+    second = ScriptedModel(name="two")
+    async with talk(tmp_path / "db", gone, second) as t:
+        for _ in range(3):
+            await t.ask("hello")
+        assert len(gone.prompts) == 1
+        assert len(second.prompts) == 3
+
+
+async def test_a_refused_key_costs_one_call_for_all_models_of_a_provider(tmp_path: Path) -> None:
+    """Where the key is bad, the provider's other models are not asked in vain."""
+    models = [ScriptedModel(lambda _: [ModelCredentialsError()], name=name) for name in ("a", "b")]
+    other = ScriptedModel(name="c", provider="other")
+    async with talk(tmp_path / "db", *models, other) as t:
+        for _ in range(2):
+            await t.ask("hello")
+        assert [len(model.prompts) for model in (*models, other)] == [1, 0, 2]

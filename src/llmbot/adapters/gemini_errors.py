@@ -151,7 +151,19 @@ def _rate_limited(refusal: Refusal, header_wait_s: float | None) -> ModelRateLim
         retry_after_s=wait_s(refusal, header_wait_s),
         per_day=per_day,
         not_in_tier=not_in_tier,
+        requests_max=_requests_max(violations, "PerDay" if per_day else "PerMinute"),
     )
+
+
+def _requests_max(violations: list[Mapping[str, object]], span: str) -> int | None:
+    """The least quota of requests that was named for this span; those of tokens are no such."""
+    named = [
+        int(value)
+        for v in violations
+        if "Requests" in (quota := str(v.get("quotaId", ""))) and span in quota
+        if (value := str(v.get("quotaValue", ""))).isdecimal()
+    ]
+    return min(named, default=None)
 
 
 def _mappings(value: object) -> list[Mapping[str, object]]:

@@ -98,7 +98,7 @@ def build_mechanisms(house: House, database: Database) -> Mechanisms:
         breakers=Breakers(clock, bus, random=house.rng),
         queue=JobQueue(store, bus, clock, capacity=capacity, hard_max=capacity * QUEUE_HARD_FACTOR),
         claims=Claims(store, bus, clock),
-        limits=Limits(settings, store, clock),
+        limits=Limits(settings, database, clock),
         pool=AdaptivePool(clock, pool_settings(settings)),
     )
 

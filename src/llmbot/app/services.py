@@ -87,7 +87,8 @@ class QueueService:
             self.bus.publish(WorkRecovered(jobs, part_sent, self.database.was_unclean))
 
     async def stop(self) -> None:
-        """Nothing to do: all that waits is in the database."""
+        """All that waits is in the database already; the counts follow."""
+        self.limits.flush()
 
     def trouble(self) -> str:
         """Full is trouble."""

@@ -21,7 +21,6 @@ from llmbot.app.settings_behaviour import (
     AttachmentSettings,
     ContextSettings,
     DeadlineSettings,
-    LimitSettings,
     LogSettings,
     PersonaSettings,
     StreamingSettings,
@@ -35,6 +34,7 @@ from llmbot.app.settings_groups import (
     StorageSettings,
     secrets_of,
 )
+from llmbot.app.settings_limits import LimitSettings
 from llmbot.app.settings_sources import explain, known_names, nest, read_env_file, strangers
 from llmbot.kernel.errors import SettingsError
 from llmbot.kernel.events import LooseSetting

@@ -27,83 +27,6 @@ DEFAULT_PERSONA = Persona(
 )
 
 
-class LimitSettings(Group):
-    """Limits."""
-
-    memory_limit_mb: int = setting(
-        "MEMORY_LIMIT_MB",
-        400,
-        unit="MiB",
-        what="Resident memory above which the bot sheds what it can",
-        reason="the runbook's alarm threshold",
-        ge=100,
-        le=65536,
-    )
-    rate_rpm: int = setting(
-        "RATE_LIMIT_RPM",
-        0,
-        unit="requests a minute, for each model",
-        what="Most requests to one model; 0 means none of our own",
-        reason="0: plans differ, and the provider's own refusals and waits are obeyed anyway",
-        ge=0,
-        le=1_000_000,
-    )
-    rate_daily: int = setting(
-        "RATE_LIMIT_DAILY",
-        0,
-        unit="requests a day (the provider's), for each model",
-        what="Most requests to one model; 0 means none of our own",
-        reason="0: plans differ, and the provider's own refusals and waits are obeyed anyway",
-        ge=0,
-        le=100_000_000,
-    )
-    rate_user_rpm: int = setting(
-        "RATE_LIMIT_USER_RPM",
-        60,
-        unit="messages a minute, for each user",
-        what="Most messages of one user that are answered at once, more wait; 0 means no limit",
-        reason="60: no person talks faster; turns are fair anyway, lower it where quota is dear",
-        ge=0,
-        le=100_000,
-    )
-    workers_max: int = setting(
-        "WORKERS_MAX",
-        32,
-        unit="messages at once",
-        what="Most messages that are answered side by side",
-        reason="32: a worker mostly waits for the model; more only meet its rate limit",
-        ge=1,
-        le=1000,
-    )
-    queue_capacity: int = setting(
-        "QUEUE_CAPACITY",
-        10_000,
-        unit="messages",
-        what="Most messages that wait; beyond it the oldest of low priority get a notice",
-        reason="10000: some 10 MB on disk, and hours of work for any model",
-        ge=10,
-        le=1_000_000,
-    )
-    attempts_max: int = setting(
-        "ATTEMPTS_MAX",
-        5,
-        unit="attempts",
-        what="Most attempts at one message before its user gets a notice",
-        reason="5: with growing waits they cover minutes of trouble; a sixth rarely helps",
-        ge=1,
-        le=50,
-    )
-    answer_age_max_s: int = setting(
-        "ANSWER_AGE_MAX_S",
-        900,
-        unit="seconds",
-        what="Age up to which a message that was missed is still answered",
-        reason="900: after a quarter of an hour people have moved on",
-        ge=0,
-        le=86_400,
-    )
-
-
 class DeadlineSettings(Group):
     """Deadlines."""
 
@@ -272,6 +195,39 @@ class StreamingSettings(Group):
         reason="10: unseen by people, and it saves an edit where the model is fast",
         ge=0,
         le=5000,
+    )
+    notice_after_s: float = setting(
+        "NOTICE_AFTER_S",
+        2.0,
+        unit="seconds",
+        what="Silence after which a short notice stands in for the answer; 0 gives none",
+        reason="2: with Discord's own time an honest word is there within three",
+        ge=0,
+        le=60,
+    )
+    stand_in_note: bool = setting(
+        "STAND_IN_NOTE",
+        default="true",
+        what="Whether an answer says when it came from another model than the preferred one",
+        reason="true: people may weigh it",
+    )
+    cached_answer_s: float = setting(
+        "CACHED_ANSWER_S",
+        3600,
+        unit="seconds",
+        what="Age up to which an earlier answer stands in while no model can answer; 0: never",
+        reason="3600: within the hour most answers still hold, and it says how old it is",
+        ge=0,
+        le=86_400,
+    )
+    maintenance_notice_s: float = setting(
+        "MAINTENANCE_NOTICE_S",
+        300,
+        unit="seconds, for each channel",
+        what="Time between two notices of maintenance in a channel",
+        reason="300: often enough for newcomers, seldom enough to be no noise",
+        ge=1,
+        le=86_400,
     )
 
 

@@ -48,11 +48,25 @@ class Show(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """Whether a model may be asked, and when: what is told to those who wait."""
+
+    ready: bool
+    """It may be asked and is not known to be unwell."""
+    wait_s: float | None
+    """Seconds until it may be asked, 0 for now; None where nobody knows."""
+
+
 class Guard(Protocol):
     """What stands before a model: breaker and limits. See `resilience`."""
 
     def enter(self) -> Passage:
         """Let one call through, or raise a TransientError with the wait."""
+        ...
+
+    def prospect(self) -> Prospect:
+        """Whether the next call would be let through, and else when."""
         ...
 
 
@@ -142,6 +156,14 @@ class Generation:
             else:
                 self._retries.succeeded()
                 return answer
+
+    def prospect(self) -> Prospect:
+        """Whether some model of the chain may be asked, and else when the first one may."""
+        prospects = [candidate.guard.prospect() for candidate in self.chain]
+        waits = [each.wait_s for each in prospects if each.wait_s is not None]
+        return Prospect(
+            ready=any(each.ready for each in prospects), wait_s=min(waits) if waits else None
+        )
 
     async def _down_the_chain(
         self, message_id: int, prompt: Prompt, show: Show, deadline: Deadline

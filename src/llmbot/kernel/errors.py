@@ -99,11 +99,16 @@ class ModelRateLimitedError(TransientError):
         retry_after_s: float | None = None,
         per_day: bool = False,
         not_in_tier: bool = False,
+        requests_max: int | None = None,
     ) -> None:
-        """Say whether the day's quota is gone, or the model has none in this tier (limit 0)."""
+        """Say whether the day's quota is gone, or the model has none in this tier (limit 0).
+
+        `requests_max` is the quota in requests a minute (or a day), where the provider named it.
+        """
         super().__init__(message, retry_after_s=retry_after_s)
         self.per_day = per_day
         self.not_in_tier = not_in_tier
+        self.requests_max = requests_max
 
 
 class ModelTimeoutError(TransientError):

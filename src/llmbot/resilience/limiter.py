@@ -199,6 +199,14 @@ class Limiter:
         now = self._now()
         return tuple(facts for scope in self._logs for facts in self._facts(scope, now))
 
+    def counted(self, scope: Scope) -> int:
+        """How many calls of a scope still count in some window."""
+        log = self._logs.get(scope)
+        if log is None:
+            return 0
+        log.forget(self._clock.monotonic() - self._memory_s(scope))
+        return len(log)
+
     def __len__(self) -> int:
         """How many scopes are remembered."""
         return len(self._logs)
