@@ -22,7 +22,7 @@ from llmbot.conversation.guards import ModelGuard
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.memory import Memory
-from llmbot.conversation.messages import Inbound
+from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.pace import Pace
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.queue import JobQueue
@@ -120,6 +120,17 @@ class Talk:
         }
         return Inbound(**(fields | more))  # type: ignore[arg-type] # tests name the fields they change
 
+    def as_it_stands(self, inbound: Inbound) -> ChannelMessage:
+        """A message as the channel's history has it."""
+        return ChannelMessage(
+            inbound.message_id,
+            inbound.channel_id,
+            inbound.author_id,
+            inbound.author_name,
+            inbound.content,
+            reply_to=inbound.reply_to,
+        )
+
     async def ask(self, text: str, **more: object) -> ReplyDelivered:
         """Ask and wait until the reply is delivered."""
         inbound = self.question(text, **more)  # type: ignore[arg-type] # as above
@@ -148,13 +159,20 @@ async def talk(
     delivery: DeliverySettings | None = None,
     clock: Clock | None = None,
     running: bool = True,
+    catching_up: bool = False,
+    backfill: BackfillSettings | None = None,
+    wrap: Callable[[Database], Database] = lambda database: database,
     grace_s: float = 5.0,
 ) -> AsyncIterator[Talk]:
-    """A conversation on the database at `path`, its workers running."""
+    """A conversation on the database at `path`, its workers running.
+
+    With `catching_up` it begins as a life of the process does: it continues from where an earlier
+    one had come to, and searches for what was missed.
+    """
     clock = clock or SystemClock()
     bus = EventBus(clock)
     rng = Random(1)
-    database = open_database(f"sqlite:///{path}", migrations=MIGRATIONS, clock=clock)
+    database = wrap(open_database(f"sqlite:///{path}", migrations=MIGRATIONS, clock=clock))
     await database.start()
     store = JobStore(database, clock, this_owner())
     discord = discord or MemoryDiscord()
@@ -200,8 +218,10 @@ async def talk(
     pool_settings = PoolSettings(limit_max=workers, limit_start=workers)
     crew = Workers(queue, pipeline.answer, pipeline.shed, AdaptivePool(clock, pool_settings), bus)
     queue.shed = crew.shed
-    backfill = Backfill(discord, inbox, store, bus, clock, lambda: OUR_ID, BackfillSettings())
-    catch_up = CatchUp(backfill, store, clock)
+    settings = backfill or BackfillSettings()
+    catch_up = CatchUp(
+        Backfill(discord, inbox, store, bus, clock, lambda: OUR_ID, settings), store, clock
+    )
     start = snowflake_at(clock.wall())
     whole = Talk(
         discord, scripted, database, store, queue, inbox, recent, memory, context, pipeline, crew,
@@ -209,13 +229,18 @@ async def talk(
     )  # fmt: skip
     for job in await store.unfinished():
         queue.adopt(job)
-    taking = asyncio.create_task(crew.run()) if running else None
+    if catching_up:
+        await inbox.continue_from()
+        await catch_up.load()
+    tasks = [asyncio.create_task(crew.run())] if running else []
+    tasks += [asyncio.create_task(catch_up.run())] if catching_up else []
     try:
         yield whole
     finally:
-        if taking is not None:
-            taking.cancel()
-            await asyncio.wait((taking,))
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await crew.drain(grace_s)
         await inbox.close()
         await database.stop()

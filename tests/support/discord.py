@@ -30,6 +30,8 @@ class MemoryDiscord:
     nonces: dict[str, int] = field(default_factory=dict)
     fault: Callable[[str], LlmbotError | None] = lambda _: None
     late_fault: Callable[[str], LlmbotError | None] = lambda _: None
+    hold: Callable[[str, int], asyncio.Event | None] = lambda *_: None
+    """Asked before each history call with the call and its channel; what it returns is awaited."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     next_id: int = 2_000_000_000_000_000_000
 
@@ -95,6 +97,8 @@ class MemoryDiscord:
     ) -> list[ChannelMessage]:
         """See `DiscordRest.history`."""
         self._begin("history")
+        if (until := self.hold("history", channel_id)) is not None:
+            await until.wait()
         found = sorted(self.channels.get(channel_id, []), key=lambda message: message.id)
         if after is not None:
             return [message for message in found if message.id > after][:limit]

@@ -109,8 +109,10 @@ class DiscordService:
 
     async def start(self) -> None:
         """Continue from where an earlier life had come to, and connect."""
-        self.connection.continue_from(await self.inbox.continue_from())
+        place = await self.inbox.continue_from()
         await self.catch_up.load()
+        # A search that was broken off before it knew its channels needs a session that tells them.
+        self.connection.continue_from(None if self.catch_up.lacks_channels else place)
         await self.connection.start()
 
     async def stop(self) -> None:

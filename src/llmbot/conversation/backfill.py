@@ -8,7 +8,7 @@ found goes through the durable claim like everything else, so looking too far ba
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
@@ -31,10 +31,32 @@ class BackfillSettings:
     margin_s: float = 30.0
     """Look so much further back than the last event heard: it may have been stored late."""
     calls_max: int = 200
+    """Calls of one round; what is left is asked in the next one."""
+    calls_total_max: int = 5000
+    """Calls of all rounds together: half a million messages; the gap is then given up."""
     pages_per_channel_max: int = 5
-    direct_channels_max: int = 50
+    """Pages of one channel in one round, so that one busy channel does not hold up the others."""
+    direct_channels_max: int = 500
     unknown_channels_max: int = 50
     """How many channels without a known last message are asked, where the gateway tells none."""
+
+
+@dataclass(slots=True)
+class Search:
+    """What is looked for, and how far: it goes on where the last round stopped."""
+
+    since: int
+    """Messages after this id."""
+    channels: tuple[KnownChannel, ...]
+    fresh: bool
+    """Whether the channels' last message ids were told just now."""
+    left: list[tuple[KnownChannel, bool]] | None = None
+    """Channels that were not searched to their end, and whether they are direct; None: all."""
+    reached: dict[int, int] = field(default_factory=dict)
+    """Up to which message a channel was looked at."""
+    calls: int = 0
+    pages: int = 0
+    """Calls that were answered."""
 
 
 class Backfill:
@@ -52,76 +74,112 @@ class Backfill:
     ) -> None:
         """Fetch with `rest`, accept through `inbox`."""
         self._rest = rest
-        self._inbox = inbox
+        self.inbox = inbox
         self._store = store
         self._bus = bus
         self._clock = clock
         self._our_id = our_id
         self._settings = settings
 
-    async def run(self, channels: Sequence[KnownChannel], heard_s: float) -> BackfillDone:
-        """Look for messages since the gateway was last heard, at `heard_s` wall-clock seconds."""
+    def plan(
+        self,
+        channels: Sequence[KnownChannel],
+        heard_s: float,
+        *,
+        fresh: bool,
+        reached: dict[int, int],
+    ) -> Search:
+        """A search for messages since the gateway was last heard, at `heard_s` wall seconds.
+
+        `reached` is filled with the newest message that was looked at in each channel.
+        """
         since_s = max(
             heard_s - self._settings.margin_s, self._clock.wall() - self._settings.horizon_s
         )
-        since = snowflake_at(since_s)
-        targets = await self._targets(channels, since)
+        return Search(snowflake_at(since_s), tuple(channels), fresh, reached=reached)
+
+    async def run(self, search: Search) -> BackfillDone:
+        """One round; `complete` in what it answers says whether another one is needed.
+
+        Raises:
+            StoreUnavailableError: which channels to search could not be read.
+        """
+        if search.left is None:
+            search.left = await self._targets(search)
+            self.inbox.gap_in([channel.id for channel, _ in search.left])
+        targets, left = search.left, list[tuple[KnownChannel, bool]]()
         calls = found = 0
-        complete = True
         for channel, is_direct in targets:
             if calls >= self._settings.calls_max:
-                complete = False
-                break
-            try:
-                used, accepted, whole = await self._channel(channel, since, is_direct=is_direct)
-            except TransientError:
-                used, accepted, whole = 1, 0, False
-            except LlmbotError:
-                # A channel that may not be read, or is gone, holds nothing for us.
-                used, accepted, whole = 1, 0, True
-            calls, found, complete = calls + used, found + accepted, complete and whole
-        done = BackfillDone(len(targets), found, calls, complete)
+                left.append((channel, is_direct))
+                continue
+            used, accepted, whole = await self._channel(search, channel, is_direct=is_direct)
+            calls, found = calls + used, found + accepted
+            if whole:
+                self.inbox.gap_searched(channel.id)
+            else:
+                left.append((channel, is_direct))
+        search.left = left
+        search.calls += calls
+        done = BackfillDone(len(targets), found, calls, not left)
         self._bus.publish(done)
         return done
 
-    async def _targets(
-        self, channels: Sequence[KnownChannel], since: int
-    ) -> list[tuple[KnownChannel, bool]]:
+    def exhausted(self, search: Search) -> bool:
+        """Whether a search has used all the calls it may."""
+        return search.calls >= self._settings.calls_total_max
+
+    async def _targets(self, search: Search) -> list[tuple[KnownChannel, bool]]:
         """The channels with news, newest first, and the direct ones spoken in lately."""
-        claimed = await self._store.last_claimed(self._settings.calls_max)
-        spoken_in = {channel_id for channel_id, _, _ in claimed}
-        readable = [channel for channel in channels if channel.may_read]
-        news = [c for c in readable if c.last_message_id is not None and c.last_message_id > since]
+        spoken_in = {c for c, _, _ in await self._store.last_claimed(self._settings.calls_max)}
+        readable = [channel for channel in search.channels if channel.may_read]
+        news = [
+            c
+            for c in readable
+            if c.last_message_id is not None
+            and (not search.fresh or c.last_message_id > search.since)
+        ]
         unknown = [c for c in readable if c.last_message_id is None]
         # Where the gateway told no last message, those we were spoken to in come first.
         unknown.sort(key=lambda c: c.id not in spoken_in)
         news.sort(key=lambda c: c.last_message_id or 0, reverse=True)
-        told = {channel.id for channel in channels}
+        told = {channel.id for channel in search.channels}
         direct = [
             KnownChannel(channel_id, None, None)
-            for channel_id, _, is_direct in claimed
-            if is_direct and channel_id not in told
+            for channel_id in await self._store.direct_channels(self._settings.direct_channels_max)
+            if channel_id not in told
         ]
         return [
             *((channel, channel.guild_id is None) for channel in news),
-            *((channel, True) for channel in direct[: self._settings.direct_channels_max]),
-            *((channel, False) for channel in unknown[: self._settings.unknown_channels_max]),
+            *((channel, True) for channel in direct),
+            *(
+                (channel, channel.guild_id is None)
+                for channel in unknown[: self._settings.unknown_channels_max]
+            ),
         ]
 
     async def _channel(
-        self, channel: KnownChannel, since: int, *, is_direct: bool
+        self, search: Search, channel: KnownChannel, *, is_direct: bool
     ) -> tuple[int, int, bool]:
         """One channel; (calls, messages accepted, whether its end was reached)."""
-        after, accepted = since, 0
-        for page_number in range(1, self._settings.pages_per_channel_max + 1):
-            page = await self._rest.history(channel.id, after=after, limit=_PAGE)
+        accepted = 0
+        for number in range(1, self._settings.pages_per_channel_max + 1):
+            after = max(search.since, search.reached.get(channel.id, 0))
+            try:
+                page = await self._rest.history(channel.id, after=after, limit=_PAGE)
+            except TransientError:
+                return number, accepted, False
+            except LlmbotError:
+                # A channel that may not be read, or is gone, holds nothing for us.
+                return number, accepted, True
+            search.pages += 1
             for message in page:
                 inbound = await self._as_inbound(message, channel, is_direct=is_direct)
-                if inbound is not None and await self._inbox.accept(inbound, None):
+                if inbound is not None and await self.inbox.accept(inbound, None):
                     accepted += 1
+                search.reached[channel.id] = message.id
             if len(page) < _PAGE:
-                return page_number, accepted, True
-            after = page[-1].id
+                return number, accepted, True
         return self._settings.pages_per_channel_max, accepted, False
 
     async def _as_inbound(
@@ -131,11 +189,19 @@ class Backfill:
         if message.author_is_bot or message.author_is_us:
             return None
         our_id = self._our_id()
-        mentioned = f"<@{our_id}>" in message.content or f"<@!{our_id}>" in message.content
+        mentioned = (
+            f"<@{our_id}>" in message.content
+            or f"<@!{our_id}>" in message.content
+            or (channel.own_role is not None and f"<@&{channel.own_role}>" in message.content)
+        )
         is_reply = message.reply_to is not None and bool(
             await self._store.is_ours(message.reply_to)
         )
-        if not (is_direct or mentioned or is_reply):
+        addressed = is_direct or mentioned or is_reply
+        among_us = (
+            channel.in_our_thread and message.reply_to is None and "<@" not in message.content
+        )
+        if not (addressed or among_us):
             return None
         return Inbound(
             message_id=message.id,
@@ -146,6 +212,8 @@ class Backfill:
             content=message.content,
             source=Source.BACKFILLED,
             is_direct=is_direct,
+            is_thread=channel.in_our_thread,
+            in_our_thread=channel.in_our_thread,
             mentions_us=mentioned,
             reply_to=message.reply_to,
             replies_to_us=is_reply,

@@ -7,31 +7,54 @@ durable, a job in the queue. All other messages are only remembered as recent hi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from llmbot.conversation.admission import is_meant_for_us
 from llmbot.conversation.claim import Claims
+from llmbot.conversation.gap import Gap
 from llmbot.conversation.job_store import JobStore
-from llmbot.conversation.jobs import JobState
+from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.messages import (
     ChannelMessage,
     CommandReply,
     CommandRequest,
     Inbound,
     SessionCursor,
+    Source,
 )
+from llmbot.conversation.place import Step, StreamPlace
 from llmbot.conversation.ports import KnownChannel
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import OverloadedError, StoreUnavailableError
 from llmbot.kernel.events import EventBus, Noted, TaskDied
+from llmbot.kernel.ids import snowflake_at
+
+T = TypeVar("T")
 
 _HEARD = "gateway_heard_s"
 _RETRY_S = 0.5
 _RETRY_MAX_S = 10.0
+_SESSION_S = 5.0
+"""After the first event of a new session its announcement must come; servers may delay it 2 s."""
+_HOLD_S = 30.0
+"""How long live messages wait at most for earlier ones that are still looked for."""
+
+
+@dataclass(slots=True, eq=False)
+class _Arrival:
+    """A message between its event and the queue; `content` is what its author edited it to."""
+
+    message_id: int
+    key: tuple[int, int]
+    step: Step | None
+    before: asyncio.Event | None
+    content: str | None = None
+    withdrawn: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Inbox:
@@ -57,23 +80,31 @@ class Inbox:
         self._clock = clock
         self._pending_max = pending_max
         self._pending: set[asyncio.Task[object]] = set()
-        self._cursor: SessionCursor | None = None
+        self._arriving: dict[int, _Arrival] = {}
+        self._last_of: dict[tuple[int, int], _Arrival] = {}
+        self._place = StreamPlace()
         self._stored_cursor: SessionCursor | None = None
         self._session_id = ""
+        self._gap = Gap()
         self._gap_since_s = 0.0
+        self._gap_watch: asyncio.Task[None] | None = None
+        self._announced = False
         self.heard_s = 0.0
         self.commands: Callable[[CommandRequest], Awaitable[CommandReply | None]] | None = None
         self.session_ready: Callable[[bool, float, Sequence[KnownChannel]], None] | None = None
+        self.gap_began: Callable[[float], Awaitable[None]] | None = None
 
     # ── ports.GatewayHandler ────────────────────────────────────────────────────────────────────
 
     def on_message(self, inbound: Inbound, cursor: SessionCursor | None) -> None:
         """Claim a message that is meant for the bot."""
-        self._hear(cursor)
+        step = self._hear(cursor)
         if is_meant_for_us(inbound):
-            self._spawn(self.accept(inbound, cursor), f"claim-{inbound.message_id}")
+            self._spawn(self._accept, inbound, step)
         elif self._may_reply_to_us(inbound):
-            self._spawn(self._accept_if_reply(inbound, cursor), f"claim-{inbound.message_id}")
+            self._spawn(self._accept_if_reply, inbound, step)
+        else:
+            self._place.pass_by(step)
 
     def on_message_seen(self, message: ChannelMessage) -> None:
         """Keep the recent history up to date."""
@@ -82,24 +113,43 @@ class Inbox:
     def on_message_edited(self, channel_id: int, message_id: int, content: str) -> None:
         """A question that still waits is answered as edited."""
         self._recent.edited(channel_id, message_id, content)
-        job = self._queue.waiting(message_id)
-        if job is not None and job.inbound.content != content:
-            self._queue.amend(message_id, replace(job.inbound, content=content))
+        if (arrival := self._arriving.get(message_id)) is not None:
+            arrival.content = content
+        elif (job := self._gap.held(message_id)) is not None:
+            self._amend(job, content)
+        else:
+            waiting = self._queue.waiting(message_id)
+            if waiting is not None and waiting.inbound.content != content:
+                self._queue.amend(message_id, replace(waiting.inbound, content=content))
 
     def on_message_deleted(self, channel_id: int, message_id: int) -> None:
         """A question that was taken back while it waited is not answered."""
         self._recent.deleted(channel_id, message_id)
-        job = self._queue.waiting(message_id)
-        if job is not None and not job.parts and self._queue.withdraw(message_id) is not None:
-            self._queue.move(job, JobState.DONE, "withdrawn by its author")
+        if (arrival := self._arriving.get(message_id)) is not None:
+            arrival.withdrawn = True
+        elif (held := self._gap.held(message_id)) is not None:
+            self._gap.drop(message_id)
+            self._withdraw(held)
+        else:
+            job = self._queue.waiting(message_id)
+            if job is not None and not job.parts and self._queue.withdraw(message_id) is not None:
+                self._withdraw(job)
 
     def on_session(self, *, resumed: bool, channels: Sequence[KnownChannel]) -> None:
         """A session is ready; what was missed is looked for elsewhere (`catchup.py`)."""
-        since_s = self._gap_since_s or self.heard_s
-        self._gap_since_s = 0.0
+        if self._gap_since_s:
+            # A message of the new session was faster, whatever became of its connection since.
+            resumed = False
+        elif not resumed:
+            self._begin_gap()
+            self._announced = True
+        since_s, self._gap_since_s = self._gap_since_s or self.heard_s, 0.0
         self.heard_s = self._clock.wall()
+        self._place.pass_by(self._place.enter(None, self.heard_s))
         if self.session_ready is not None:
             self.session_ready(resumed, since_s, channels)
+        else:
+            self.gap_over()
 
     async def on_command(self, request: CommandRequest) -> CommandReply | None:
         """Hand a command to its handler."""
@@ -111,41 +161,138 @@ class Inbox:
 
     async def accept(self, inbound: Inbound, cursor: SessionCursor | None) -> bool:
         """Claim durably, then queue; False for a duplicate. Tries until the claim is stored."""
+        step = None if cursor is None else self._place.enter(cursor, self._clock.wall())
+        return await self._accept(inbound, self._arrive(inbound, step))
+
+    async def _accept(self, inbound: Inbound, arrival: _Arrival) -> bool:
+        try:
+            job = await self._claimed(inbound, arrival)
+            if arrival.step is not None:
+                self._place.pass_by(arrival.step)
+            if arrival.before is not None:
+                # Its author's earlier message in the channel may still be on its way to the disk.
+                await arrival.before.wait()
+            if job is None or self._queue.knows(job.message_id):
+                return False
+            self._let_in(job, arrival)
+            return True
+        finally:
+            self._leave(arrival)
+
+    async def _accept_if_reply(self, inbound: Inbound, arrival: _Arrival) -> None:
+        """Discord did not say whose message this replies to; our record of parts knows."""
+        try:
+            ours = await self._until_stored(
+                inbound, lambda: self._store.is_ours(inbound.reply_to or 0)
+            )
+        except BaseException:
+            self._leave(arrival)
+            raise
+        if ours is not None:
+            await self._accept(replace(inbound, replies_to_us=True), arrival)
+            return
+        if arrival.step is not None:
+            self._place.pass_by(arrival.step)
+        self._leave(arrival)
+
+    async def _claimed(self, inbound: Inbound, arrival: _Arrival) -> Job | None:
+        """The claim, durable; None for a duplicate."""
+        tries = 0
+
+        async def claim() -> Job | None:
+            nonlocal tries
+            tries += 1
+            step = arrival.step
+            cursor = None if step is None else self._place.storable(step)
+            job = await self._claims.claim(inbound, cursor)
+            if job is None and tries > 1:
+                # An earlier try may have been stored although it was told to have failed.
+                job = await self._store.job(inbound.message_id)
+                if job is not None and job.state is not JobState.WAITING:
+                    job = None
+            return job
+
+        return await self._until_stored(inbound, claim)
+
+    async def _until_stored(self, inbound: Inbound, work: Callable[[], Awaitable[T]]) -> T:
+        """Try until the database is back; the message is not lost meanwhile, nor its place."""
         pause_s = _RETRY_S
         while True:
             try:
-                job = await self._claims.claim(inbound, cursor)
+                return await work()
             except StoreUnavailableError as error:
                 self._bus.publish(
                     Noted("claim", f"message {inbound.message_id} not stored yet: {error.code}")
                 )
                 await self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _RETRY_MAX_S)
-                continue
-            if job is None:
-                return False
+
+    def _let_in(self, job: Job, arrival: _Arrival) -> None:
+        """Into the queue, as its author left it; or to wait for earlier ones of its channel."""
+        if arrival.withdrawn:
+            self._withdraw(job)
+            return
+        if arrival.content is not None:
+            self._amend(job, arrival.content)
+        came_live = job.inbound.source in (Source.LIVE, Source.REPLAYED)
+        if came_live and self._gap.holds(job.inbound.channel_id):
+            self._gap.keep(job)
+        else:
             self._queue.put(job)
-            return True
+
+    def _amend(self, job: Job, content: str) -> None:
+        if job.inbound.content != content:
+            job.inbound = replace(job.inbound, content=content)
+            _look_at(self._store.amend(job))
+
+    def _withdraw(self, job: Job) -> None:
+        self._queue.move(job, JobState.DONE, "withdrawn by its author")
+
+    def _arrive(self, inbound: Inbound, step: Step | None) -> _Arrival:
+        key = (inbound.channel_id, inbound.author_id)
+        former = self._last_of.get(key)
+        arrival = _Arrival(inbound.message_id, key, step, former.ended if former else None)
+        self._last_of[key] = arrival
+        self._arriving.setdefault(inbound.message_id, arrival)
+        return arrival
+
+    def _leave(self, arrival: _Arrival) -> None:
+        arrival.ended.set()
+        if self._last_of.get(arrival.key) is arrival:
+            del self._last_of[arrival.key]
+        if self._arriving.get(arrival.message_id) is arrival:
+            del self._arriving[arrival.message_id]
+
+    # ── the place in the stream ─────────────────────────────────────────────────────────────────
 
     async def continue_from(self) -> SessionCursor | None:
-        """Read where an earlier life of the process had come to."""
-        self._cursor = self._stored_cursor = await self._store.session_cursor()
-        self._session_id = self._cursor.session_id if self._cursor else ""
+        """Read where an earlier life of the process had come to.
+
+        The first life of all notes its beginning: from then on nothing may be missed.
+
+        Raises:
+            StoreUnavailableError: it could not be read or noted.
+        """
+        self._place.cursor = self._stored_cursor = await self._store.session_cursor()
+        self._session_id = self._stored_cursor.session_id if self._stored_cursor else ""
         self.heard_s = float(await self._store.meta(_HEARD) or 0)
-        return self._cursor
+        if not self.heard_s:
+            self.heard_s = self._clock.wall()
+            await self._store.set_meta(_HEARD, f"{self.heard_s:.3f}")
+        self._place.heard_s = self.heard_s
+        return self._stored_cursor
 
     def keep_place(self) -> None:
-        """Store where in the gateway's stream we are, unless a claim is still on its way.
+        """Store where in the gateway's stream we are: behind the oldest claim on its way.
 
         Also stores when the gateway was last heard, from which a new life looks for what it missed.
         """
-        if self._pending:
-            return
-        if self.heard_s:
-            self._look_at(self._store.set_meta(_HEARD, f"{self.heard_s:.3f}"))
-        if self._cursor is not None and self._cursor != self._stored_cursor:
-            self._stored_cursor = self._cursor
-            self._look_at(self._store.keep_cursor(self._cursor))
+        place = self._place
+        if place.heard_s:
+            _look_at(self._store.set_meta(_HEARD, f"{place.heard_s:.3f}"))
+        if place.cursor is not None and place.cursor != self._stored_cursor:
+            self._stored_cursor = place.cursor
+            _look_at(self._store.keep_cursor(place.cursor))
 
     async def drain(self) -> None:
         """Wait for the claims that are on their way."""
@@ -154,18 +301,85 @@ class Inbox:
 
     async def close(self) -> None:
         """Give up the claims that cannot be stored; Discord replays or back-fill finds them."""
+        if self._gap_watch is not None:
+            watch = self._gap_watch
+            self._stop_watching()
+            await asyncio.wait((watch,))
         for task in tuple(self._pending):
             task.cancel()
         await self.drain()
 
-    def _hear(self, cursor: SessionCursor | None) -> None:
-        """Note the place in the stream; the first event of a new session ends a gap."""
-        if cursor is not None:
-            if cursor.session_id != self._session_id:
+    def _hear(self, cursor: SessionCursor | None) -> Step:
+        """Note the place in the stream; the first event of a new session begins a gap."""
+        if cursor is not None and cursor.session_id != self._session_id:
+            self._session_id = cursor.session_id
+            if not self._announced:
                 self._gap_since_s = self._gap_since_s or self.heard_s
-                self._session_id = cursor.session_id
-            self._cursor = cursor
+                self._begin_gap()
+            self._announced = False
         self.heard_s = self._clock.wall()
+        return self._place.enter(cursor, self.heard_s)
+
+    # ── the gap before a new session ────────────────────────────────────────────────────────────
+
+    def _begin_gap(self) -> None:
+        """Hold live messages, and hold the place until it is durable that a search must be made.
+
+        Else the next life would resume the new session, and nobody would search.
+        """
+        if not self.heard_s or self.session_ready is None:
+            return
+        self._hold()
+        if self.gap_began is not None:
+            step = self._place.enter(None, self.heard_s)
+            self._own(self._note_gap(self.gap_began(self.heard_s), step), "note-gap")
+
+    def _hold(self) -> None:
+        self._gap.begin()
+        self._stop_watching()
+        self._gap_watch = asyncio.create_task(self._watch_gap(), name="gap-watch")
+
+    async def _note_gap(self, noted: Awaitable[None], step: Step) -> None:
+        await noted
+        self._place.pass_by(step)
+
+    async def _watch_gap(self) -> None:
+        await self._clock.sleep(_SESSION_S)
+        if self._gap_since_s:
+            # The announcement was lost with its connection; the search must be made all the same.
+            self.on_session(resumed=False, channels=())
+        await self._clock.sleep(_HOLD_S - _SESSION_S)
+        self._release(self._gap.end())
+
+    def resume_gap(self, since_s: float) -> None:
+        """An earlier life died in its search: what came live since then waits for it again."""
+        self._hold()
+        for job in self._queue.withdraw_fresh(snowflake_at(since_s)):
+            self._gap.keep(job)
+
+    def gap_in(self, channel_ids: Collection[int]) -> None:
+        """The search looks into these channels; the others have missed nothing."""
+        self._release(self._gap.narrow(channel_ids))
+
+    def gap_searched(self, channel_id: int) -> None:
+        """All that was missed in a channel is claimed."""
+        self._release(self._gap.searched(channel_id))
+
+    def gap_over(self) -> None:
+        """The search has ended."""
+        self._stop_watching()
+        self._release(self._gap.end())
+
+    def _release(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._queue.put(job)
+
+    def _stop_watching(self) -> None:
+        if self._gap_watch is not None:
+            self._gap_watch.cancel()
+            self._gap_watch = None
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
     def _may_reply_to_us(self, inbound: Inbound) -> bool:
         return (
@@ -175,16 +389,20 @@ class Inbox:
             and inbound.may_speak
         )
 
-    async def _accept_if_reply(self, inbound: Inbound, cursor: SessionCursor | None) -> None:
-        """Discord did not say whose message this replies to; our record of parts knows."""
-        if inbound.reply_to is not None and await self._store.is_ours(inbound.reply_to):
-            await self.accept(replace(inbound, replies_to_us=True), cursor)
-
-    def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
+    def _spawn(
+        self,
+        work: Callable[[Inbound, _Arrival], Coroutine[Any, Any, object]],
+        inbound: Inbound,
+        step: Step,
+    ) -> None:
         if len(self._pending) >= self._pending_max:
-            work.close()
+            # Its step is never passed: the next life hears it again.
             self._bus.publish(Noted("claim", f"refused: {OverloadedError.code}"))
             return
+        arrival = self._arrive(inbound, step)
+        self._own(work(inbound, arrival), f"claim-{inbound.message_id}")
+
+    def _own(self, work: Coroutine[Any, Any, object], name: str) -> None:
         task: asyncio.Task[object] = asyncio.create_task(work, name=name)
         self._pending.add(task)
         task.add_done_callback(self._ended)
@@ -194,6 +412,6 @@ class Inbox:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._bus.publish(TaskDied(task.get_name(), type(error).__name__, None))
 
-    @staticmethod
-    def _look_at(written: asyncio.Future[None]) -> None:
-        written.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+def _look_at(written: asyncio.Future[None]) -> None:
+    written.add_done_callback(lambda done: done.cancelled() or done.exception())

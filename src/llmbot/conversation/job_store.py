@@ -254,6 +254,18 @@ class JobStore:
 
         return [(int(c), int(m), bool(d)) for c, m, d in await self._db.read(work)]
 
+    async def direct_channels(self, channels_max: int) -> list[int]:
+        """The direct channels that were spoken in, the newest first."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute(
+                "SELECT channel_id FROM jobs WHERE is_direct = 1 "
+                "GROUP BY channel_id ORDER BY MAX(message_id) DESC LIMIT ?",
+                (channels_max,),
+            )
+
+        return [int(channel_id) for (channel_id,) in await self._db.read(work)]
+
     # ── small facts ─────────────────────────────────────────────────────────────────────────────
 
     def set_meta(self, name: str, value: str) -> asyncio.Future[None]:

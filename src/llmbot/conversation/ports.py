@@ -196,12 +196,17 @@ class DiscordRest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownChannel:
-    """A channel or thread that the gateway told of; `last_message_id` is None where unknown."""
+    """A channel or thread that the gateway told of; `last_message_id` is None where unknown.
+
+    In a thread of ours people need not mention the bot; `own_role` is the server's role for it.
+    """
 
     id: int
     guild_id: int | None
     last_message_id: int | None
     may_read: bool = True
+    in_our_thread: bool = False
+    own_role: int | None = None
 
 
 class GatewayHandler(Protocol):

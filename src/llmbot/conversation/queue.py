@@ -180,6 +180,15 @@ class JobQueue:
             del self._jobs[message_id]
         return taken
 
+    def withdraw_fresh(self, after_id: int) -> list[Job]:
+        """Take out the waiting jobs of messages after this id that nobody has begun yet."""
+        fresh = [
+            job
+            for job in self._fair
+            if job.message_id > after_id and not job.attempts and not job.in_flight_before
+        ]
+        return [job for job in fresh if self.withdraw(job.message_id) is not None]
+
     def amend(self, message_id: int, inbound: Inbound) -> bool:
         """Replace the question of a waiting job by what its author edited it to."""
         job = self.waiting(message_id)
