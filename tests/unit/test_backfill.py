@@ -1,0 +1,198 @@
+"""Looking back: what was asked while the gateway was away is found, once, and no more than that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.conversation import Talk, talk
+from tests.support.discord import MemoryDiscord
+
+from llmbot.conversation.backfill import BackfillSettings
+from llmbot.conversation.messages import ChannelMessage, Inbound, SessionCursor
+from llmbot.conversation.ports import KnownChannel
+from llmbot.kernel.errors import (
+    DiscordForbiddenError,
+    DiscordUnavailableError,
+    LlmbotError,
+)
+from llmbot.kernel.events import BackfillDone
+
+OLD = 10**6 << 22
+"""Some seventeen minutes of snowflakes."""
+
+
+def new_session(t: Talk, channels: Sequence[KnownChannel]) -> None:
+    """Let a session begin that replays nothing."""
+    t.inbox.on_session(resumed=False, channels=channels)
+
+
+def missed(t: Talk, text: str, **more: object) -> Inbound:
+    """A message that stands in its channel and was never heard."""
+    inbound = t.question(text, **more)  # type: ignore[arg-type] # tests name the fields they change
+    t.discord.seed(t.as_it_stands(inbound))
+    return inbound
+
+
+async def answered(t: Talk, *questions: Inbound, channels: Sequence[KnownChannel]) -> None:
+    """Begin a session and wait until these are answered."""
+    waiting = [asyncio.ensure_future(t.delivered(q.message_id)) for q in questions]
+    new_session(t, channels)
+    await asyncio.gather(*waiting)
+
+
+async def test_mentions_replies_and_threads_are_found(tmp_path: Path) -> None:
+    """What the gateway would have taken for a question is found: by name, role, reply, thread."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        first = await t.ask("hello")
+        await t.store.tell(first.message_id, "looked", "")
+        ours = t.discord.ours(100, first.message_id)[0].id
+        asked = [
+            missed(t, "<@42> by name"),
+            missed(t, "<@!42> by nickname", author=8),
+            missed(t, "<@&77> by role", author=9),
+            missed(t, "a reply", author=10, reply_to=ours),
+            missed(t, "in the thread", channel=300),
+        ]
+        not_asked = [
+            missed(t, "among people", author=11),
+            missed(t, "<@5> in the thread to another", channel=300, author=12),
+        ]
+        last = asked[-1].message_id + OLD
+        channels = [
+            KnownChannel(100, 1, last, own_role=77),
+            KnownChannel(300, 1, last, in_our_thread=True),
+        ]
+        done = t.bus.expect(BackfillDone)
+        await answered(t, *asked, channels=channels)
+        assert (await done).found == len(asked)
+        for inbound in not_asked:
+            assert t.reply(inbound.message_id, inbound.channel_id) == ""
+
+
+async def test_direct_channels_are_found_though_no_session_tells_them(tmp_path: Path) -> None:
+    """Discord lists no direct channels; those that were spoken in are searched all the same."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        await t.ask("hello", channel=900, guild_id=None, is_direct=True, mentions_us=False)
+        question = missed(t, "still there?", channel=900)
+        await answered(t, question, channels=[])
+        assert t.reply(question.message_id, 900) == "You said: still there?"
+
+
+async def test_a_long_absence_is_read_to_its_end(tmp_path: Path) -> None:
+    """More messages than one round may read are found in further rounds, none twice."""
+    settings = BackfillSettings(pages_per_channel_max=1, calls_max=1)
+    async with talk(tmp_path / "db", catching_up=True, backfill=settings) as t:
+        for n in range(150):
+            t.discord.seed(ChannelMessage(next(t.ids), 100, 50, "talker", f"chatter {n}"))
+        questions = [missed(t, f"<@42> number {n}", channel=100 + n) for n in range(3)]
+        channels = [KnownChannel(100 + n, 1, questions[n].message_id) for n in range(3)]
+        await answered(t, *questions, channels=channels)
+        assert [len(t.discord.ours(100 + n)) for n in range(3)] == [1, 1, 1]
+        # Two pages of the busy channel, one of each other, one for its end, context for each.
+        assert t.discord.calls.count("history") <= 10
+
+
+async def test_a_channel_that_fails_is_asked_again(tmp_path: Path) -> None:
+    """Discord being unavailable ends no search; what was found is not fetched again."""
+    failures: list[LlmbotError] = [DiscordUnavailableError() for _ in range(2)]
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        question = missed(t, "<@42> hello")
+        t.discord.fault = lambda call: failures.pop() if call == "history" and failures else None
+        await answered(t, question, channels=[KnownChannel(100, 1, question.message_id)])
+        assert not failures
+
+
+async def test_a_channel_that_is_closed_to_us_holds_nothing_up(tmp_path: Path) -> None:
+    """A channel that may not be read is left out, and the search is complete without it."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        t.discord.fault = lambda call: DiscordForbiddenError() if call == "history" else None
+        done = t.bus.expect(BackfillDone)
+        new_session(t, [KnownChannel(100, 1, next(t.ids) + OLD)])
+        assert (await done).complete
+        unreadable = KnownChannel(200, 1, next(t.ids) + OLD, may_read=False)
+        t.discord.fault = lambda _: None
+        done = t.bus.expect(BackfillDone)
+        new_session(t, [unreadable])
+        assert (await done).channels == 0
+
+
+async def test_channels_without_news_are_not_asked(tmp_path: Path) -> None:
+    """A channel whose last message is older than the gap costs no call."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        done = t.bus.expect(BackfillDone)
+        new_session(t, [KnownChannel(100, 1, next(t.ids) - OLD)])
+        assert (await done).calls == 0
+
+
+async def test_a_deleted_question_is_not_found(tmp_path: Path) -> None:
+    """Whoever took a question back while the bot was away gets no answer to it."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        gone, kept = missed(t, "<@42> never mind"), missed(t, "<@42> but this", author=8)
+        await t.discord.delete(100, gone.message_id)
+        await answered(t, kept, channels=[KnownChannel(100, 1, kept.message_id)])
+        assert t.reply(gone.message_id) == ""
+
+
+async def test_a_life_that_died_in_its_search_is_followed_by_one_that_ends_it(
+    tmp_path: Path,
+) -> None:
+    """The next life searches the recorded channels although it resumes and is told none."""
+    discord = MemoryDiscord()
+    hang = asyncio.Event()
+    async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
+        asked = missed(t, "<@42> hello")
+        reading = asyncio.Event()
+
+        def hold(call: str, channel: int) -> asyncio.Event:
+            del call, channel
+            reading.set()
+            return hang
+
+        discord.hold = hold
+        new_session(t, [KnownChannel(100, 1, asked.message_id)])
+        await asyncio.wait_for(reading.wait(), 10)
+        # The place of the new session is durable; a resume from there replays nothing of the gap.
+        await t.store.keep_cursor(SessionCursor("s2", 5, "ws://gateway"))
+    discord.hold = lambda *_: None
+    async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
+        assert not t.catch_up.lacks_channels
+        done = asyncio.ensure_future(t.delivered(asked.message_id))
+        t.inbox.on_session(resumed=True, channels=[])
+        await done
+    async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
+        assert await t.store.meta("gap") == ""
+
+
+async def test_a_life_that_died_before_its_channels_were_known_says_so(tmp_path: Path) -> None:
+    """A gap without channels asks for a new session, because a resumed one tells no channels."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        first = t.question("hello")
+        done = asyncio.ensure_future(t.delivered(first.message_id))
+        t.inbox.on_message(first, SessionCursor("s2", 1, "ws://gateway"))
+        await t.inbox.drain()
+        done.cancel()
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        assert t.catch_up.lacks_channels
+
+
+async def test_what_came_live_in_a_broken_search_waits_again(tmp_path: Path) -> None:
+    """A live message that an earlier life held for a search is not begun before that search."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, catching_up=True, running=False) as t:
+        asked, live = missed(t, "<@42> first"), missed(t, "<@42> second")
+        t.inbox.on_message(live, SessionCursor("s2", 1, "ws://gateway"))
+        await t.inbox.drain()
+    async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
+        await answered(t, asked, live, channels=[KnownChannel(100, 1, live.message_id)])
+        assert [m.reply_to for m in discord.ours(100)] == [asked.message_id, live.message_id]
+
+
+async def test_the_first_life_misses_nothing_from_its_beginning_on(tmp_path: Path) -> None:
+    """A bot killed before it heard anything finds what was asked since it was first started."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
+        asked = missed(t, "<@42> hello")
+    async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
+        await answered(t, asked, channels=[KnownChannel(100, 1, asked.message_id)])
