@@ -83,7 +83,7 @@ async def test_another_process_can_resume_the_session(at: Running) -> None:
     at.board.clear()
     await at.control("POST", "gateway", action="resume")
     second = Bot()
-    original = DiscordWebSocket.from_client.__func__  # type: ignore[attr-defined]
+    original = DiscordWebSocket.from_client.__func__  # type: ignore[attr-defined] # a classmethod has it; the stubs do not say so
     given = {"session": session, "sequence": sequence, "gateway": gateway, "resume": True}
 
     async def resuming(

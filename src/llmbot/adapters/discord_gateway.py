@@ -34,7 +34,15 @@ _NORMAL_CLOSE = 1000
 
 
 class DiscordConnection:
-    """Owns the discord.py client; `rest` and `presence` are its other two ports."""
+    """Owns the discord.py client; `rest` and `presence` are its other two ports.
+
+    Made from: `token`, a secret; `api_base_url`, where the REST API is, None for Discord itself;
+    `handler`, who hears messages and commands; `bus`, where changes are told; `clock`; `rng` for
+    jitter; `commands` to register, and `command_memory` that keeps what was registered, so that it
+    is done once; `resume_from`, the place up to which an earlier process stored everything;
+    `ladder`, patience and pauses; `start_s`, how many seconds `start` waits for the session;
+    `compress`, whether to ask for zlib-stream, by default only of Discord itself.
+    """
 
     rest: DiscordRest
     presence: Presence
@@ -55,22 +63,7 @@ class DiscordConnection:
         start_s: float = 10.0,
         compress: bool | None = None,
     ) -> None:
-        """Take all that it needs; nothing is asked of Discord before `start`.
-
-        Args:
-            token: the bot's token, a secret.
-            api_base_url: where the REST API is; None for Discord itself.
-            handler: who hears messages and commands.
-            bus: where changes are told.
-            clock: time.
-            rng: jitter.
-            commands: the slash commands to register.
-            command_memory: keeps what was registered, so that it is done once.
-            resume_from: the place up to which an earlier process stored everything.
-            ladder: patience and pauses.
-            start_s: seconds that `start` waits for the session to be ready.
-            compress: whether to ask for zlib-stream; by default only of Discord itself.
-        """
+        """Take all that it needs (see the class); nothing is asked of Discord before `start`."""
         base = normalized_base(api_base_url)
         settings = ladder or LadderSettings()
         self._token = token.strip()
