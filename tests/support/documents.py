@@ -1,0 +1,70 @@
+"""Documents for tests: two kinds, a shelf on any disk, and what was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmbot.kernel.clock import ManualClock
+from llmbot.kernel.events import Event
+from llmbot.storage.document_kinds import Kind, Kinds, Ref, model_kind
+from llmbot.storage.document_reader import DocumentReader
+from llmbot.storage.document_recovery import DocumentShelf
+from llmbot.storage.filesystem import FileSystem
+
+
+class Note(BaseModel):
+    """A document with something of everything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str = ""
+    count: int = Field(default=0, ge=0, le=1000)
+    tags: tuple[str, ...] = ()
+    parts: dict[str, int] = Field(default_factory=dict)
+
+
+NOTE: Kind[Note] = model_kind("note", Note, folder="notes", generation_every_s=10.0)
+PLAIN: Kind[Note] = model_kind("plain", Note, key="plain")
+KINDS = Kinds([NOTE, PLAIN])
+ONE: Ref[Note] = NOTE.ref(1)
+
+
+def note(count: int) -> Note:
+    """A value that differs from that of every other number."""
+    return Note(
+        text=f"Nummer {count}: schön",
+        count=count,
+        tags=("a", f"b{count}"),
+        parts={"x": count, "y": 2},
+    )
+
+
+def shelf(files: FileSystem, clock: ManualClock | None = None, root: str = "/") -> DocumentShelf:
+    """A shelf on a disk, as a life of the process begins with it."""
+    return DocumentShelf(DocumentReader(Path(root), KINDS, files), clock or ManualClock())
+
+
+@dataclass(slots=True)
+class Heard:
+    """What a store has told."""
+
+    events: list[Event] = field(default_factory=list)
+    then: Callable[[Event], None] = lambda _: None
+
+    def __call__(self, event: Event) -> None:
+        """Hear one."""
+        self.events.append(event)
+        self.then(event)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """Those of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def lines(self) -> str:
+        """All of them as the log has them."""
+        return "\n".join(event.describe() for event in self.events)
