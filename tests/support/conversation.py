@@ -11,24 +11,32 @@ from pathlib import Path
 from llmbot.adapters.pictures import PictureConverter
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission, AdmissionSettings
+from llmbot.conversation.answer_cache import AnswerCache, CacheSettings
 from llmbot.conversation.attachments import AttachmentReader, AttachmentSettings
 from llmbot.conversation.backfill import Backfill, BackfillSettings
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.context import ContextBuilder, ContextSettings
+from llmbot.conversation.controls import Controls
+from llmbot.conversation.dead_letters import DeadLetters
 from llmbot.conversation.delivery import Delivery, DeliverySettings
-from llmbot.conversation.generation import Candidate, Generation, GenerationSettings
-from llmbot.conversation.guards import ModelGuard
+from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
+from llmbot.conversation.generation import Generation, GenerationSettings
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.load import Load
 from llmbot.conversation.memory import Memory
 from llmbot.conversation.messages import ChannelMessage, Inbound
+from llmbot.conversation.modes import Modes
 from llmbot.conversation.pace import Pace
+from llmbot.conversation.parking import Parking
 from llmbot.conversation.pipeline import Pipeline
+from llmbot.conversation.ports import DiscordRest
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
 from llmbot.conversation.trouble import Trouble, TroubleSettings
+from llmbot.conversation.usher import Usher, UsherSettings
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random, SystemClock
 from llmbot.kernel.errors import DiscordUnavailableError, ModelRateLimitedError
@@ -37,10 +45,13 @@ from llmbot.kernel.ids import snowflake_at, this_owner
 from llmbot.resilience.breaker_facts import BreakerSettings
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool, PoolSettings
+from llmbot.resilience.degradation import DegradationLadder
+from llmbot.resilience.limits import WindowFacts
 from llmbot.resilience.retry import RetryPolicy, RetrySettings
 from llmbot.storage.database import Database, open_database
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import ScriptedModel
+from tests.support.patience import chain_of, patience_of
 
 
 class NoLimits:
@@ -66,6 +77,19 @@ class NoLimits:
 
     def refused(self, model: str, error: ModelRateLimitedError) -> None:
         """Nothing is learnt."""
+
+
+class NoCounters:
+    """Rate limits of which there are none."""
+
+    def status(self) -> tuple[WindowFacts, ...]:
+        """None in use."""
+        return ()
+
+    def reset(self, selector: str | None = None) -> int:
+        """Nothing to forget."""
+        del selector
+        return 0
 
 
 @dataclass(slots=True)
@@ -104,6 +128,12 @@ class Talk:
     files: NoFiles
     limits: NoLimits
     ids: Iterator[int]
+    modes: Modes
+    controls: Controls
+    cache: AnswerCache
+    parking: Parking
+    load: Load
+    usher: Usher
 
     def question(
         self, text: str, *, author: int = 7, channel: int = 100, **more: object
@@ -149,7 +179,7 @@ class Talk:
 
 
 @asynccontextmanager
-async def talk(
+async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     path: Path,
     *models: ScriptedModel,
     workers: int = 4,
@@ -162,12 +192,15 @@ async def talk(
     catching_up: bool = False,
     backfill: BackfillSettings | None = None,
     wrap: Callable[[Database], Database] = lambda database: database,
+    way: Callable[[MemoryDiscord], DiscordRest] = lambda discord: discord,
     grace_s: float = 5.0,
+    quick: BreakerSettings | None = None,
+    usher: UsherSettings | None = None,
 ) -> AsyncIterator[Talk]:
     """A conversation on the database at `path`, its workers running.
 
     With `catching_up` it begins as a life of the process does: it continues from where an earlier
-    one had come to, and searches for what was missed.
+    one had come to, and searches for what was missed. `way` leads to Discord, `wrap` to the disk.
     """
     clock = clock or SystemClock()
     bus = EventBus(clock)
@@ -176,63 +209,83 @@ async def talk(
     await database.start()
     store = JobStore(database, clock, this_owner())
     discord = discord or MemoryDiscord()
+    rest = way(discord)
     queue = JobQueue(store, bus, clock, capacity=1000, hard_max=4000)
     recent = RecentMessages()
     inbox = Inbox(Claims(store, bus, clock), queue, store, recent, bus, clock)
     limits = NoLimits()
-    admission = Admission(clock, limits, lambda: OUR_ID, AdmissionSettings())
+    modes = Modes(DegradationLadder(clock, bus), queue, store, bus, clock)
+    admission = Admission(clock, limits, lambda: OUR_ID, AdmissionSettings(), held_s=modes.held_s)
     files = NoFiles()
     reader = AttachmentReader(files, PictureConverter(), AttachmentSettings())
     memory = Memory(database)
-    context = ContextBuilder(discord, recent, memory, reader, lambda: OUR_ID, ContextSettings())
     breakers = Breakers(clock, bus, random=rng)
-    scripted = list(models) or [ScriptedModel()]
-    chain = [
-        Candidate(
-            model,
-            ModelGuard(
-                model.name,
-                breakers.get(model.provider),
-                breakers.get(model.name, BreakerSettings(named_wait_opens=True)),
-                limits,
-            ),
-        )
-        for model in scripted
-    ]
-    acknowledgement = Acknowledgement(queue, bus, clock, memory_turns=20, memory_text=2000)
-    pipeline = Pipeline(
-        admission,
-        context,
-        Generation(
-            chain,
-            RetryPolicy(settings=RetrySettings(attempts_max=attempts), random=rng),
-            bus,
-            clock,
-            GenerationSettings(),
-        ),
-        Delivery(discord, store, clock, Pace(clock, 0.05), delivery or DeliverySettings()),
-        acknowledgement,
-        Trouble(queue, acknowledgement, admission, bus, clock, rng, trouble or TroubleSettings()),
-        clock,
+    guarded = GuardedDiscord(rest, breakers.get("discord", quick or DISCORD_BREAKER))
+    context = ContextBuilder(
+        guarded,
+        recent,
+        memory,
+        reader,
+        lambda: OUR_ID,
+        ContextSettings(),
+        switches=lambda: modes.switches,
     )
-    pool_settings = PoolSettings(limit_max=workers, limit_start=workers)
-    crew = Workers(queue, pipeline.answer, pipeline.shed, AdaptivePool(clock, pool_settings), bus)
+    scripted = list(models) or [ScriptedModel()]
+    acknowledgement = Acknowledgement(queue, bus, clock, memory_turns=20, memory_text=2000)
+    generation = Generation(
+        chain_of(scripted, breakers, limits, quick),
+        RetryPolicy(settings=RetrySettings(attempts_max=attempts), random=rng),
+        bus,
+        clock,
+        GenerationSettings(),
+    )
+    replies = Delivery(
+        guarded,
+        store,
+        clock,
+        Pace(clock, 0.05),
+        delivery or DeliverySettings(),
+        streaming=lambda: modes.switches.streaming_edits,
+    )
+    pool = AdaptivePool(clock, PoolSettings(limit_max=workers, limit_start=workers))
+    waits = patience_of(queue, pool, generation, guarded, replies, modes, bus, clock, usher)
+    cache = AnswerCache(clock, "", CacheSettings())
+    settling = Trouble(
+        queue,
+        acknowledgement,
+        admission,
+        bus,
+        clock,
+        rng,
+        trouble or TroubleSettings(),
+        parking=waits.parking,
+        load=waits.load,
+        held_s=modes.held_s,
+    )
+    pipeline = Pipeline(
+        admission, context, generation, replies, acknowledgement, settling, waits.usher, cache
+    )
+    crew = Workers(queue, pipeline.answer, pipeline.shed, pool, bus)
     queue.shed = crew.shed
+    controls = Controls(modes, queue, pool, breakers, NoCounters(), DeadLetters(database, store))
     settings = backfill or BackfillSettings()
     catch_up = CatchUp(
-        Backfill(discord, inbox, store, bus, clock, lambda: OUR_ID, settings), store, clock
+        Backfill(guarded, inbox, store, bus, clock, lambda: OUR_ID, settings), store, clock
     )
+    await modes.load()
     start = snowflake_at(clock.wall())
     whole = Talk(
         discord, scripted, database, store, queue, inbox, recent, memory, context, pipeline, crew,
         catch_up, breakers, bus, clock, files, limits, iter(range(start, start + 10**9, 1000)),
+        modes, controls, cache, waits.parking, waits.load, waits.usher,
     )  # fmt: skip
     for job in await store.unfinished():
         queue.adopt(job)
     if catching_up:
         await inbox.continue_from()
         await catch_up.load()
-    tasks = [asyncio.create_task(crew.run())] if running else []
+    runs = (crew.run, waits.usher.run, waits.parking.run) if running else ()
+    tasks = [asyncio.create_task(run()) for run in runs]
     tasks += [asyncio.create_task(catch_up.run())] if catching_up else []
     try:
         yield whole
@@ -241,6 +294,7 @@ async def talk(
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await waits.usher.drain()
         await crew.drain(grace_s)
         await inbox.close()
         await database.stop()

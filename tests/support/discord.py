@@ -28,11 +28,17 @@ class MemoryDiscord:
     calls: list[str] = field(default_factory=list)
     typed: list[int] = field(default_factory=list)
     nonces: dict[str, int] = field(default_factory=dict)
+    commands: dict[int, int] = field(default_factory=dict)
+    """In which channel a command was given, by its interaction; 0 where a test does not care."""
+    originals: dict[int, int] = field(default_factory=dict)
+    expired: set[int] = field(default_factory=set)
+    """Interactions whose token has ended."""
     fault: Callable[[str], LlmbotError | None] = lambda _: None
     late_fault: Callable[[str], LlmbotError | None] = lambda _: None
     hold: Callable[[str, int], asyncio.Event | None] = lambda *_: None
     """Asked before each history call with the call and its channel; what it returns is awaited."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    tight: bool = False
     next_id: int = 2_000_000_000_000_000_000
 
     def seed(self, message: ChannelMessage) -> None:
@@ -112,27 +118,41 @@ class MemoryDiscord:
         found = self.channels.get(channel_id, [])
         return next((message for message in found if message.id == message_id), None)
 
+    def is_tight(self, channel_id: int, call: str) -> bool:
+        """See `DiscordRest.is_tight`."""
+        del channel_id, call
+        return self.tight
+
     async def edit_original(self, interaction: InteractionRef, content: str) -> Sent:
-        """See `DiscordRest.edit_original`; the original stands in channel 0."""
-        return await self._original(f"original-{interaction.id}", content)
+        """See `DiscordRest.edit_original`; the original appears with its first text."""
+        self._token(interaction)
+        channel = self.commands.get(interaction.id, 0)
+        sent = await self.send(channel, content, nonce=f"original-{interaction.id}")
+        if sent.content != content:
+            await self.edit(channel, sent.id, content)
+        self.originals[interaction.id] = sent.id
+        return Sent(sent.id, content)
 
     async def follow_up(self, interaction: InteractionRef, content: str) -> Sent:
-        """See `DiscordRest.follow_up`."""
-        self.next_id += 1
-        return await self._original(f"follow-{interaction.id}-{self.next_id}", content)
+        """See `DiscordRest.follow_up`; refers to the original, as Discord lets it."""
+        self._token(interaction)
+        return await self.send(
+            self.commands.get(interaction.id, 0),
+            content,
+            nonce=f"follow-{interaction.id}-{self.next_id}",
+            reply_to=self.originals.get(interaction.id),
+        )
 
     async def edit_follow_up(
         self, interaction: InteractionRef, message_id: int, content: str
     ) -> None:
         """See `DiscordRest.edit_follow_up`."""
-        del interaction
-        await self.edit(0, message_id, content)
+        self._token(interaction)
+        await self.edit(self.commands.get(interaction.id, 0), message_id, content)
 
-    async def _original(self, nonce: str, content: str) -> Sent:
-        sent = await self.send(0, content, nonce=nonce)
-        if sent.content != content:
-            await self.edit(0, sent.id, content)
-        return Sent(sent.id, content)
+    def _token(self, interaction: InteractionRef) -> None:
+        if interaction.id in self.expired:
+            raise DiscordNotFoundError
 
     def _begin(self, call: str) -> None:
         self.calls.append(call)

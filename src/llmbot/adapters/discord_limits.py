@@ -22,6 +22,8 @@ _GLOBAL_PER_S = 48
 """Discord allows 50 a second; two are left for clocks that disagree."""
 _GLOBAL_WATCH_S = 600.0
 _INVALID_WINDOW_S = 600.0
+_GLOBAL_CAREFUL_PER_S = 40
+_INVALID_CAREFUL = 5_000
 _INVALID_MAX = 9_000
 """Discord bans the address at 10,000 in ten minutes; the rest is left for other programs on it."""
 
@@ -144,6 +146,26 @@ class RateLimits:
             self._watch_until = until + _GLOBAL_WATCH_S
         else:
             bucket.remaining, bucket.resets_at = 0, max(bucket.resets_at, until)
+
+    def is_tight(self, key: str, major: str) -> bool:
+        """Whether one more request would take the last place, or wait; asks nobody.
+
+        What can be done without then gives way: growing texts to final ones, notices to answers.
+        """
+        now = self.clock.monotonic()
+        if self._held_until > now or self.invalid_requests >= _INVALID_CAREFUL:
+            return True
+        busy = sum(at > now - 1.0 for at in self._recent)
+        if (self.always_global or now < self._watch_until) and busy >= _GLOBAL_CAREFUL_PER_S:
+            return True
+        bucket = self._buckets.get(f"{self._hashes.get(key, key)}:{major}")
+        if bucket is None or bucket.limit is None:
+            return False
+        if bucket.turn.locked():
+            return True
+        # Behind the reset the whole window is there again, less what is in flight.
+        left = bucket.remaining if bucket.resets_at > now else bucket.limit - bucket.in_flight
+        return left <= (1 if bucket.limit > 1 else 0)
 
     def count_invalid(self) -> None:
         """An answer of 401, 403 or 429 came; ten thousand in ten minutes ban the address."""

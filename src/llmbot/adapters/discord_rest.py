@@ -90,6 +90,12 @@ class DiscordRestAdapter:
         route = Route("POST", "/channels/{channel_id}/typing", channel_id=channel_id)
         (await self._http.call(route, deadline_s=TYPING_DEADLINE_S)).checked()
 
+    def is_tight(self, channel_id: int, call: str) -> bool:
+        """See `DiscordRest.is_tight`."""
+        method, path = ("POST", _MESSAGES) if call == "send" else ("PATCH", _MESSAGE)
+        # As `Route.major_parameters` writes it: the buckets of a route are one for each channel.
+        return self._http.limits.is_tight(f"{method} {path}", str(channel_id))
+
     async def history(
         self,
         channel_id: int,

@@ -17,6 +17,7 @@ from llmbot.adapters.pictures import PictureConverter
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
+from llmbot.app.patience import build_assessor, build_controls, build_patience
 from llmbot.app.services import (
     DatabaseService,
     DiscordService,
@@ -28,6 +29,7 @@ from llmbot.app.supervisor import Service, Supervisor
 from llmbot.app.translate import (
     admission_settings,
     attachment_settings,
+    cache_settings,
     context_settings,
     delivery_settings,
     generation_settings,
@@ -36,6 +38,7 @@ from llmbot.app.translate import (
 )
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
+from llmbot.conversation.answer_cache import AnswerCache
 from llmbot.conversation.attachments import AttachmentReader
 from llmbot.conversation.backfill import Backfill, BackfillSettings
 from llmbot.conversation.catchup import CatchUp
@@ -44,10 +47,12 @@ from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery
+from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.memory import Memory
+from llmbot.conversation.modes import Modes
 from llmbot.conversation.pace import Pace
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.queue import JobQueue
@@ -55,8 +60,10 @@ from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
 from llmbot.conversation.trouble import Trouble
 from llmbot.conversation.workers import Workers
+from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
+from llmbot.resilience.degradation import DegradationLadder
 from llmbot.resilience.retry import RetryPolicy
 from llmbot.storage.database import Database, open_database
 
@@ -92,14 +99,17 @@ def build_mechanisms(house: House, database: Database) -> Mechanisms:
     settings, bus, clock = house.settings, house.bus, house.clock
     store = JobStore(database, clock, house.owner)
     capacity = settings.limits.queue_capacity
+    queue = JobQueue(store, bus, clock, capacity=capacity, hard_max=capacity * QUEUE_HARD_FACTOR)
     return Mechanisms(
         database=database,
         store=store,
         breakers=Breakers(clock, bus, random=house.rng),
-        queue=JobQueue(store, bus, clock, capacity=capacity, hard_max=capacity * QUEUE_HARD_FACTOR),
+        queue=queue,
         claims=Claims(store, bus, clock),
         limits=Limits(settings, database, clock),
         pool=AdaptivePool(clock, pool_settings(settings)),
+        modes=Modes(DegradationLadder(clock, bus), queue, store, bus, clock),
+        stats=Stats(clock, bus),
     )
 
 
@@ -134,8 +144,15 @@ def build_conversation(
 ) -> Conversation:
     """The data plane, in the order of `pipeline.py`."""
     settings, bus, clock = house.settings, house.bus, house.clock
-    store, queue, rest = mechanisms.store, mechanisms.queue, edges.discord.rest
-    admission = Admission(clock, mechanisms.limits, edges.our_id, admission_settings(settings))
+    store, queue, modes = mechanisms.store, mechanisms.queue, mechanisms.modes
+    rest = GuardedDiscord(edges.discord.rest, mechanisms.breakers.get("discord", DISCORD_BREAKER))
+    admission = Admission(
+        clock,
+        mechanisms.limits,
+        edges.our_id,
+        admission_settings(settings),
+        held_s=modes.held_s,
+    )
     context = ContextBuilder(
         rest,
         recent,
@@ -147,6 +164,7 @@ def build_conversation(
         ),
         edges.our_id,
         context_settings(settings),
+        switches=lambda: modes.switches,
     )
     generation = Generation(
         edges.chain.candidates,
@@ -161,7 +179,10 @@ def build_conversation(
         clock,
         Pace(clock, settings.streaming.edit_interval_s),
         delivery_settings(settings),
+        streaming=lambda: modes.switches.streaming_edits,
     )
+    patience = build_patience(house, mechanisms, generation, delivery, rest)
+    cache = AnswerCache(clock, settings.personas.instructions, cache_settings(settings))
     acknowledgement = Acknowledgement(
         queue, bus, clock, memory_turns=MEMORY_TURNS, memory_text=MEMORY_TEXT
     )
@@ -173,8 +194,21 @@ def build_conversation(
         clock,
         house.rng,
         trouble_settings(settings),
+        parking=patience.parking,
+        load=patience.load,
+        held_s=modes.held_s,
     )
-    pipeline = Pipeline(admission, context, generation, delivery, acknowledgement, trouble, clock)
+    pipeline = Pipeline(
+        admission,
+        context,
+        generation,
+        delivery,
+        acknowledgement,
+        trouble,
+        patience.usher,
+        cache,
+        stand_in_note=settings.streaming.stand_in_note,
+    )
     backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())
     return Conversation(
         inbox=inbox,
@@ -187,6 +221,11 @@ def build_conversation(
         pipeline=pipeline,
         workers=Workers(queue, pipeline.answer, pipeline.shed, mechanisms.pool, bus),
         catch_up=CatchUp(backfill, store, clock),
+        discord=rest,
+        patience=patience,
+        cache=cache,
+        controls=build_controls(mechanisms),
+        assessor=build_assessor(house, mechanisms, edges, generation),
     )
 
 
@@ -229,6 +268,8 @@ def build(
         state,
         house.bus,
         house.clock,
+        busy=lambda: not mechanisms.modes.switches.non_essential_commands,
+        on_clear=conversation.cache.forget,
     ).handle
     mechanisms.queue.shed = conversation.workers.shed
     return bot
@@ -249,11 +290,17 @@ def build_supervisor(
         *first,
         DatabaseService(mechanisms.database),
         QueueService(
-            mechanisms.queue, mechanisms.store, mechanisms.limits, mechanisms.database, house.bus
+            mechanisms.queue,
+            mechanisms.store,
+            mechanisms.limits,
+            mechanisms.modes,
+            mechanisms.database,
+            house.bus,
         ),
         DiscordService(edges.discord, conversation.inbox, conversation.catch_up, edges.fetcher),
         WorkerService(
             conversation.workers,
+            conversation.patience,
             conversation.catch_up,
             edges.chain,
             deadlines.shutdown_grace_s,
@@ -267,6 +314,7 @@ def build_supervisor(
             lambda: seat[0],
             edges.discord.presence,
             state,
+            conversation.assessor,
         ),
     ]
     supervisor = Supervisor(

@@ -18,7 +18,7 @@ from llmbot.conversation.schema import SET_META
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import ModelRateLimitedError
 from llmbot.resilience.limiter import Limiter
-from llmbot.resilience.limits import DAY_S, Forecast, LocalDay, RateLimits, Scope, Wait
+from llmbot.resilience.limits import DAY_S, Forecast, LocalDay, RateLimits, Scope, Wait, WindowFacts
 from llmbot.storage.database import Database, Row, Session
 
 GEMINI_DAY_ZONE = "America/Los_Angeles"
@@ -190,6 +190,10 @@ class Limits:
     def forecast(self, model: str) -> Forecast:
         """What is left of a model's quota, as far as it is known."""
         return self.limiter.forecast(Scope("model", model))
+
+    def status(self) -> tuple[WindowFacts, ...]:
+        """Every window of every scope in use."""
+        return self.limiter.status()
 
     def reset(self, selector: str | None = None) -> int:
         """Forget what was counted and learnt; see `Limiter.reset`."""

@@ -18,6 +18,11 @@ from llmbot.resilience.breakers import Breakers
 
 GEMINI = "gemini"
 
+PROVIDER_BREAKER = BreakerSettings(pause_s=1.5, pause_max_s=8.0)
+MODEL_BREAKER = BreakerSettings(pause_s=1.5, pause_max_s=8.0, named_wait_opens=True)
+"""The longest pause is about how long the end of an outage may go unnoticed; one probe in eight
+seconds is no load for a provider. A quota names its wait: the model is left alone for so long."""
+
 
 class Provider(Protocol):
     """One address and key with its models."""
@@ -95,11 +100,10 @@ def _guarded(
     breakers: Breakers,
     limits: ModelLimits,
 ) -> list[Candidate]:
-    of_provider = breakers.get(label)
+    of_provider = breakers.get(label, PROVIDER_BREAKER)
     guarded = []
     for name in names:
-        # A quota names its wait: the model is left alone for so long.
-        of_model = breakers.get(f"{label}:{name}", BreakerSettings(named_wait_opens=True))
+        of_model = breakers.get(f"{label}:{name}", MODEL_BREAKER)
         guard = ModelGuard(f"{label}:{name}", of_provider, of_model, limits)
         guarded.append(Candidate(provider.model(name), guard))
     return guarded

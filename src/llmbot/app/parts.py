@@ -15,20 +15,29 @@ from llmbot.app.settings import Settings
 from llmbot.app.supervisor import Supervisor
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
+from llmbot.conversation.answer_cache import AnswerCache
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.context import ContextBuilder
+from llmbot.conversation.controls import Controls
 from llmbot.conversation.delivery import Delivery
+from llmbot.conversation.discord_guard import GuardedDiscord
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.load import Load
+from llmbot.conversation.modes import Modes
+from llmbot.conversation.parking import Parking
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
+from llmbot.conversation.usher import Usher
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.events import EventBus
 from llmbot.kernel.ids import Owner
+from llmbot.operations.assess import Assessor
+from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.storage.database import Database
@@ -61,6 +70,8 @@ class Mechanisms:
     claims: Claims
     limits: Limits
     pool: AdaptivePool
+    modes: Modes
+    stats: Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,15 @@ class Edges:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """What people are told while they wait, and how they come back in turn."""
+
+    load: Load
+    parking: Parking
+    usher: Usher
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
     """The data plane."""
 
@@ -92,6 +112,11 @@ class Conversation:
     pipeline: Pipeline
     workers: Workers
     catch_up: CatchUp
+    discord: GuardedDiscord
+    patience: Patience
+    cache: AnswerCache
+    controls: Controls
+    assessor: Assessor
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from llmbot.adapters.discord_gateway import DiscordConnection
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.app.limits import Limits
 from llmbot.app.models import ModelChain
+from llmbot.app.parts import Patience
 from llmbot.app.supervisor import Supervisor
 from llmbot.app.supervisor_tasks import WatchedTask
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.commands.handlers import BotState
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.modes import Modes
 from llmbot.conversation.ports import Presence
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.workers import Workers
@@ -22,6 +24,7 @@ from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import EventBus, WorkRecovered
 from llmbot.kernel.ids import snowflake_at
+from llmbot.operations.assess import Assessor
 from llmbot.storage.database import Database
 
 _PAGE = 500
@@ -61,6 +64,7 @@ class QueueService:
     queue: JobQueue
     store: JobStore
     limits: Limits
+    modes: Modes
     database: Database
     bus: EventBus
     name: str = "queue"
@@ -71,6 +75,7 @@ class QueueService:
         """Take up unfinished work, oldest first."""
         if self.loaded:
             return
+        await self.modes.load()
         await self.limits.load()
         after = jobs = part_sent = 0
         while True:
@@ -135,6 +140,7 @@ class WorkerService:
     """The workers and the tasks beside them."""
 
     workers: Workers
+    patience: Patience
     catch_up: CatchUp
     chain: ModelChain
     grace_s: float
@@ -150,11 +156,14 @@ class WorkerService:
         watch = self.supervisor().watch
         self._taking = watch("take-jobs", self.workers.run, owner=self.name)
         watch("catch-up", self.catch_up.run, owner=self.name)
+        watch("tell-who-waits", self.patience.usher.run, owner=self.name)
+        watch("call-who-waits", self.patience.parking.run, owner=self.name)
 
     async def stop(self) -> None:
         """Finish what is under way within the grace; the rest is handed back to the queue."""
         if self._taking is not None:
             await self._taking.stop()
+        await self.patience.usher.drain()
         self.handed_back = await self.workers.drain(self.grace_s)
         await self.chain.close()
 
@@ -174,6 +183,7 @@ class HousekeepingService:
     supervisor: Callable[[], Supervisor]
     presence: Presence
     state: Callable[[], BotState]
+    assessor: Assessor
     name: str = "housekeeping"
     needs: tuple[str, ...] = ("discord",)
 
@@ -182,6 +192,7 @@ class HousekeepingService:
         watch = self.supervisor().watch
         watch("keep-place", self._keep_place, owner=self.name)
         watch("prune", self._prune, owner=self.name)
+        watch("assess", self.assessor.run, owner=self.name)
 
     async def stop(self) -> None:
         """The supervisor ends the tasks."""
@@ -215,4 +226,6 @@ def _shown(state: BotState) -> tuple[str, str]:
         return "online", waiting
     if state.status == "maintenance":
         return "idle", "maintenance: messages wait"
+    if state.switched_off:
+        return "idle", f"sparing resources ({state.degradation})"
     return ("idle", "answers may be late") if state.status == "degraded" else ("dnd", "in trouble")

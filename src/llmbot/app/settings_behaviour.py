@@ -198,10 +198,10 @@ class StreamingSettings(Group):
     )
     notice_after_s: float = setting(
         "NOTICE_AFTER_S",
-        2.0,
+        2.5,
         unit="seconds",
         what="Silence after which a short notice stands in for the answer; 0 gives none",
-        reason="2: with Discord's own time an honest word is there within three",
+        reason="2.5: with the time that Discord takes an honest word is there within three",
         ge=0,
         le=60,
     )

@@ -6,12 +6,14 @@ from urllib.parse import urlsplit
 
 from llmbot.app.settings import Settings
 from llmbot.conversation.admission import AdmissionSettings
+from llmbot.conversation.answer_cache import CacheSettings
 from llmbot.conversation.attachments import AttachmentSettings
 from llmbot.conversation.context import ContextSettings
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.generation import GenerationSettings
 from llmbot.conversation.ports import ModelDeadlines
 from llmbot.conversation.trouble import TroubleSettings
+from llmbot.conversation.usher import UsherSettings
 from llmbot.resilience.concurrency import PoolSettings
 
 DISCORD_HOST = "discord.com"
@@ -52,7 +54,21 @@ def context_settings(settings: Settings) -> ContextSettings:
 
 def delivery_settings(settings: Settings) -> DeliverySettings:
     """How replies are shown."""
-    return DeliverySettings(settle_s=settings.streaming.settle_ms / 1000)
+    given = settings.streaming
+    return DeliverySettings(settle_s=given.settle_ms / 1000, silence_s=given.notice_after_s)
+
+
+def usher_settings(settings: Settings) -> UsherSettings:
+    """When those who wait are told."""
+    given = settings.streaming
+    return UsherSettings(
+        silence_s=given.notice_after_s, maintenance_every_s=given.maintenance_notice_s
+    )
+
+
+def cache_settings(settings: Settings) -> CacheSettings:
+    """Which earlier answers stand in while no model can answer."""
+    return CacheSettings(age_max_s=settings.streaming.cached_answer_s)
 
 
 def generation_settings(settings: Settings) -> GenerationSettings:
@@ -68,8 +84,9 @@ def generation_settings(settings: Settings) -> GenerationSettings:
 
 
 def trouble_settings(settings: Settings) -> TroubleSettings:
-    """How often a message is tried."""
-    return TroubleSettings(attempts_max=settings.limits.attempts_max)
+    """How often and for how long a message is tried."""
+    given = settings.limits
+    return TroubleSettings(attempts_max=given.attempts_max, wait_s=given.answer_wait_max_s)
 
 
 def pool_settings(settings: Settings) -> PoolSettings:

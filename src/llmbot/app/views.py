@@ -19,6 +19,7 @@ from llmbot.console.views import (
 )
 from llmbot.conversation.commands.handlers import BotState
 from llmbot.resilience.breaker_facts import BreakerState
+from llmbot.resilience.degradation import Degradation
 
 
 class BotViews:
@@ -57,13 +58,16 @@ class BotViews:
 
     def life(self) -> Life:
         """See `Views.life`."""
+        if self.state is Life.RUNNING and self.bot.mechanisms.modes.maintenance:
+            return Life.MAINTENANCE
         return self.state
 
     def bot_state(self) -> BotState:
         """The few facts that commands and presence show; judged as everywhere."""
-        verdict = judge(self.state, all_parts(self))
+        verdict = judge(self.life(), all_parts(self))
         gateway = self.bot.edges.discord.facts()
         queue = self.bot.mechanisms.queue.facts()
+        degradation = self.bot.mechanisms.modes.ladder.facts()
         return BotState(
             status=str(verdict.status),
             reason="; ".join(verdict.reasons),
@@ -72,6 +76,8 @@ class BotViews:
             waiting=queue.waiting,
             working=self.bot.conversation.workers.busy,
             model=self.bot.conversation.generation.chain[0].model.name,
+            degradation=str(degradation.level),
+            switched_off=degradation.switches.off(),
         )
 
     def services(self) -> Sequence[ServiceView]:
@@ -80,7 +86,7 @@ class BotViews:
 
     def parts(self) -> Sequence[PartView]:
         """See `Views.parts`."""
-        return (self._models(), self._queue(), self._memory())
+        return (self._models(), self._queue(), self._memory(), self._degradation())
 
     def _models(self) -> PartView:
         """The chain: well while its first model may be asked, unwell when none may."""
@@ -113,6 +119,15 @@ class BotViews:
         health = Health.DEGRADED if share > crowded else Health.HEALTHY
         detail = f"{share:.0%} full" if share > crowded else ""
         return PartView("waiting", health, detail, essential=False, facts=shown)
+
+    def _degradation(self) -> PartView:
+        """The ladder: what is given up is said, and why."""
+        ladder = self.bot.mechanisms.modes.ladder.facts()
+        facts = {"level": str(ladder.level), "manual": ladder.manual, "off": ladder.switches.off()}
+        if ladder.level is Degradation.NONE:
+            return PartView("degradation", Health.HEALTHY, essential=False, facts=facts)
+        detail = f"{ladder.level}: {', '.join(ladder.why)}"
+        return PartView("degradation", Health.DEGRADED, detail, essential=False, facts=facts)
 
     def _memory(self) -> PartView:
         used = self.bot.edges.host.resident_bytes()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from llmbot.conversation.jobs import Job
-from llmbot.conversation.messages import Inbound
+from llmbot.conversation.messages import Inbound, Source
 from llmbot.conversation.transcript import strip_address
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import Blame, DefectError, RefusedError, TransientError
@@ -29,6 +29,14 @@ class TooLateError(RefusedError):
 
     code = "too_late"
     notice = "too_late"
+
+
+class SetAsideError(RefusedError):
+    """The bot may not speak in this channel, as Discord said a short while ago."""
+
+    code = "set_aside"
+    blame = Blame.OPERATOR
+    remedy = "Give the bot View Channel, Send Messages and Read Message History there."
 
 
 class TooFastError(TransientError):
@@ -74,6 +82,8 @@ class AdmissionSettings:
     """Messages older than this when their turn comes get a notice: nobody waits any more."""
     attempts_max: int = 8
     set_aside_max: int = 2000
+    set_aside_s: float = 600.0
+    """How long a channel is left alone where Discord refused the bot; then it is tried again."""
 
 
 class Admission:
@@ -85,21 +95,36 @@ class Admission:
         limits: UserLimits,
         our_id: Callable[[], int | None],
         settings: AdmissionSettings,
+        *,
+        held_s: Callable[[float], float] = lambda _: 0.0,
     ) -> None:
-        """Hold `limits`; `our_id` tells the bot's user id once it is known."""
+        """Hold `limits`; `our_id` tells the bot's user id once it is known.
+
+        `held_s` tells for how many of the seconds since a moment (epoch) the bot itself held
+        messages back; they do not count as their age.
+        """
         self._clock = clock
         self._limits = limits
         self._our_id = our_id
         self.settings = settings
+        self._held_s = held_s
         self.set_aside: OrderedDict[int, str] = OrderedDict()
+        """Channels where Discord refused the bot, and its reason; for operators to see."""
+        self._aside_until: dict[int, float] = {}
 
     def set_channel_aside(self, channel_id: int, reason: str) -> bool:
         """Discord refused the bot a channel; True the first time. Operators see the reason."""
         first = channel_id not in self.set_aside
         self.set_aside[channel_id] = reason
+        self._aside_until[channel_id] = self._clock.monotonic() + self.settings.set_aside_s
         if len(self.set_aside) > self.settings.set_aside_max:
-            self.set_aside.popitem(last=False)
+            self.let_back(next(iter(self.set_aside)))
         return first
+
+    def let_back(self, channel_id: int) -> bool:
+        """A channel is tried again; False where it was not set aside."""
+        self._aside_until.pop(channel_id, None)
+        return self.set_aside.pop(channel_id, None) is not None
 
     def admit(self, job: Job) -> None:
         """Let a job pass, or refuse it in the user's words.
@@ -110,17 +135,24 @@ class Admission:
             DefectError: it was tried too often already.
         """
         inbound = job.inbound
+        until = self._aside_until.get(inbound.channel_id)
+        if until is not None:
+            if self._clock.monotonic() < until:
+                raise SetAsideError(self.set_aside[inbound.channel_id])
+            self.let_back(inbound.channel_id)
         if job.attempts > self.settings.attempts_max:
             # An earlier life, or several, ended while this message was being answered.
             raise DefectError(f"given up after {job.attempts} attempts")
         if job.answer is not None or job.in_flight_before or job.noticed == WAITING_NOTICE:
             # It was admitted before: what was begun is brought to its end.
             return
-        if self._clock.wall() - inbound.created_s > self.settings.age_max_s:
+        by_hand = inbound.source is Source.OPERATOR
+        age_s = self._clock.wall() - inbound.created_s - self._held_s(inbound.created_s)
+        if age_s > self.settings.age_max_s and not by_hand:
             raise TooLateError
         if not strip_address(inbound.content, self._our_id()) and not inbound.attachments:
             raise NothingAskedError
-        if job.attempts <= 1:
+        if job.attempts <= 1 and not by_hand:
             wait_s = self._limits.admit(inbound)
             if wait_s > 0:
                 raise TooFastError(retry_after_s=wait_s)

@@ -20,6 +20,7 @@ from llmbot.kernel.errors import AttachmentRefusedError, LlmbotError
 DISCORD_FILE_HOSTS = ("cdn.discordapp.com", "media.discordapp.net")
 
 GIF = "image/gif"
+PDF = "application/pdf"
 
 _NAME_MAX = 80
 
@@ -104,8 +105,11 @@ class AttachmentReader:
         self._converter = converter
         self.settings = settings
 
-    async def read(self, attachments: Sequence[Attachment]) -> Files:
-        """All files of a message, fetched side by side; never raises for a file's sake."""
+    async def read(self, attachments: Sequence[Attachment], *, pictures: bool = True) -> Files:
+        """All files of a message, fetched side by side; never raises for a file's sake.
+
+        Without `pictures` those are left out, and the reply says why.
+        """
         if not attachments:
             return Files()
         taken = attachments[: self.settings.count_max]
@@ -114,7 +118,9 @@ class AttachmentReader:
         texts: list[tuple[str, str]] = []
         left_out: list[tuple[str, str]] = []
         for item, outcome in zip(taken, outcomes, strict=True):
-            if isinstance(outcome, Blob):
+            if isinstance(outcome, Blob) and not (pictures or outcome.mime_type == PDF):
+                left_out.append((safe_name(item.filename), "busy"))
+            elif isinstance(outcome, Blob):
                 blobs.append(outcome)
             elif isinstance(outcome, _Text):
                 texts.append((safe_name(item.filename), outcome.text))
@@ -186,7 +192,7 @@ def sniff(data: bytes) -> str | None:
     if data.startswith(b"RIFF") and data[8:14] == b"WEBPVP":
         return "image/webp"
     if data.startswith(b"%PDF-"):
-        return "application/pdf"
+        return PDF
     return None
 
 

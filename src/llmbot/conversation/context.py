@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from math import ceil
 
 from llmbot.conversation.attachments import AttachmentReader, Files
 from llmbot.conversation.jobs import Job
@@ -20,6 +21,7 @@ from llmbot.conversation.ports import DiscordRest, Prompt, Role, Turn
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.transcript import Chosen, strip_address, wrap
 from llmbot.kernel.errors import LlmbotError
+from llmbot.resilience.degradation import SWITCHES, Degradation, Switches
 
 _RULES = """\
 You talk on Discord. Several people may speak; each message from a person stands in
@@ -85,13 +87,19 @@ class ContextBuilder:
         reader: AttachmentReader,
         our_id: Callable[[], int | None],
         settings: ContextSettings,
+        *,
+        switches: Callable[[], Switches] = lambda: SWITCHES[Degradation.NONE],
     ) -> None:
-        """Look things up in `recent`, `rest` and `memory`; read files with `reader`."""
+        """Look things up in `recent`, `rest` and `memory`; read files with `reader`.
+
+        `switches` tells what overload leaves on: how much history, and whether pictures.
+        """
         self._rest = rest
         self._recent = recent
         self._memory = memory
         self._reader = reader
         self._our_id = our_id
+        self._switches = switches
         self.settings = settings
         self.tokens = TokenEstimator()
         self._cleared: OrderedDict[int, int] = OrderedDict()
@@ -107,12 +115,14 @@ class ContextBuilder:
         Never fails for want of context: what cannot be looked up in time is left out.
         """
         inbound = job.inbound
-        files = await self._reader.read(inbound.attachments)
+        switches = self._switches()
+        files = await self._reader.read(inbound.attachments, pictures=switches.images)
         asked = strip_address(inbound.content, self._our_id())
         question = wrap(inbound.author_name, asked) + files.as_text()
-        budget = self.tokens.characters(self.settings.tokens_max) - len(question)
-        chosen = Chosen(max(0, budget), skip=inbound.message_id)
-        await self._choose(inbound, chosen)
+        room = self.tokens.characters(self.settings.tokens_max) - len(question)
+        share = switches.history_share
+        chosen = Chosen(max(0, int(room * share)), skip=inbound.message_id)
+        await self._choose(inbound, chosen, share)
         system = f"{self.settings.persona}\n\n{_RULES}"
         turns = (*chosen.turns(), Turn(Role.USER, question, files.blobs))
         prompt = Prompt(system, turns, output_tokens_max=self.settings.output_tokens_max)
@@ -120,7 +130,7 @@ class ContextBuilder:
         # Pictures count as tokens but have no characters: such prompts teach nothing.
         return Context(prompt, files, 0 if files.blobs else characters)
 
-    async def _choose(self, inbound: Inbound, chosen: Chosen) -> None:
+    async def _choose(self, inbound: Inbound, chosen: Chosen, share: float) -> None:
         cleared = await self._cleared_up_to(inbound.channel_id)
         try:
             async with asyncio.timeout(self.settings.lookup_s):
@@ -131,7 +141,7 @@ class ContextBuilder:
                     self._rest,
                     inbound.channel_id,
                     inbound.message_id,
-                    self.settings.history_messages,
+                    ceil(self.settings.history_messages * share),
                 )
                 for message in reversed(history):
                     if message.id > cleared and not chosen.add(message):
@@ -140,7 +150,7 @@ class ContextBuilder:
             # Discord is slow or away; the memory below is ours.
             chosen.incomplete = True
         memory = await self._memory.recall(
-            inbound.channel_id, inbound.message_id, self.settings.memory_turns
+            inbound.channel_id, inbound.message_id, ceil(self.settings.memory_turns * share)
         )
         for turn in reversed(memory):
             if turn.message_id > cleared and not chosen.add_remembered(turn):

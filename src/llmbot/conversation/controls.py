@@ -20,10 +20,9 @@ from llmbot.resilience.breaker_facts import BreakerFacts
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool, PoolFacts
 from llmbot.resilience.degradation import Degradation, DegradationFacts
-from llmbot.resilience.limiter import Limiter
 from llmbot.resilience.limits import WindowFacts
 
-__all__ = ["Controls", "DeadLetters", "UnknownBreakerError"]
+__all__ = ["Controls", "Counters", "DeadLetters", "UnknownBreakerError"]
 
 
 class UnknownBreakerError(RefusedError):
@@ -37,6 +36,18 @@ class UnknownBreakerError(RefusedError):
         """Carry the names that there are; the one that was typed is not repeated."""
         super().__init__(f"no such circuit breaker; there are: {', '.join(names)}")
         self.names = names
+
+
+class Counters(Protocol):
+    """The rate limits; see `app/limits.py`."""
+
+    def status(self) -> tuple[WindowFacts, ...]:
+        """Every window of every scope in use."""
+        ...
+
+    def reset(self, selector: str | None = None) -> int:
+        """Forget what was counted, held and learnt; says how many scopes that were."""
+        ...
 
 
 class DeadLetters(Protocol):
@@ -63,7 +74,7 @@ class Controls:
     queue: JobQueue
     pool: AdaptivePool
     breakers: Breakers
-    limiter: Limiter
+    limits: Counters
     letters: DeadLetters
 
     # ── modes ───────────────────────────────────────────────────────────────────────────────────
@@ -179,11 +190,14 @@ class Controls:
 
     def rate_limits(self) -> tuple[WindowFacts, ...]:
         """Every window of every scope (`model:…`, `user:…`, `channel:…`, `guild:…`) in use."""
-        return self.limiter.status()
+        return self.limits.status()
 
     def reset_rate_limits(self, selector: str | None = None) -> int:
-        """Forget what was counted: of `kind:name`, of all of a `kind`, or of all; says how many."""
-        return self.limiter.reset(selector)
+        """Forget what was counted and what providers asked for; answers how many scopes that were.
+
+        Of `kind:name`, of all of a `kind` (model, user, channel, guild), or of all.
+        """
+        return self.limits.reset(selector)
 
     # ── dead letters ────────────────────────────────────────────────────────────────────────────
 

@@ -8,8 +8,9 @@ was shown before and whoever showed it: an earlier attempt, an earlier life, a n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -27,6 +28,9 @@ T = TypeVar("T")
 _TYPING_AGAIN_S = 8.0
 """Discord shows typing for ten seconds. Source: Discord API reference, "Trigger Typing"."""
 
+_TIGHT_S = 0.5
+"""How long what can be done without waits before it looks for room again."""
+
 _LAST_CALL_S = 5.0
 """How long a call that is under way may still take when its job is cancelled."""
 
@@ -40,6 +44,8 @@ class DeliverySettings:
     """Pause before the first words are sent: an answer that is whole by then needs one call."""
     typing_after_s: float = 0.4
     """How long a reply may stay silent before typing is shown."""
+    silence_s: float = 2.5
+    """After so long without a word since the question came, a notice stands in; 0 gives none."""
 
 
 @dataclass(slots=True)
@@ -60,18 +66,37 @@ class Delivery:
         clock: Clock,
         pace: Pace,
         settings: DeliverySettings,
+        *,
+        streaming: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Deliver through `rest`, keeping each part's id in `store`."""
+        """Deliver through `rest`, keeping each part's id in `store`.
+
+        `streaming` tells whether replies may be shown while they grow, where the settings allow it.
+        """
         self._rest = rest
         self._store = store
         self._clock = clock
         self._pace = pace
+        self._streaming = streaming
         self.settings = settings
+        self.words_for_silence: Callable[[Job], str] | None = None
+        """What stands in for an answer that does not come; without it there is typing alone."""
 
-    def open(self, job: Job) -> Reply:
-        """The reply to a leased job; use as an async context manager."""
+    def open(self, job: Job, *, silent: bool = False) -> Reply:
+        """The reply to a leased job; use as an async context manager.
+
+        A `silent` one shows nothing but what it is finished with: a notice.
+        """
         sink = open_sink(self._rest, job, self._clock)
-        return Reply(job, sink, self._store, self._clock, self._pace, self.settings)
+        reply = Reply(job, sink, self._store, self._clock, self._pace, self.settings)
+        reply.growing = self._streaming
+        reply.silent = silent
+        reply.words_for_silence = self.words_for_silence
+        return reply
+
+    def is_tight(self, job: Job) -> bool:
+        """Whether Discord's limits leave no room for a message that is not needed."""
+        return self._rest.is_tight(job.inbound.channel_id, "send")
 
 
 class Reply:
@@ -98,14 +123,20 @@ class Reply:
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._calling = False
+        self._standing_in = False
         self._closing = asyncio.Event()
         self._refusal: RefusedError | None = None
+        self.growing: Callable[[], bool] = lambda: True
+        self.silent = False
+        self.words_for_silence: Callable[[Job], str] | None = None
         self.edits = 0
 
     async def __aenter__(self) -> Self:
         """Look for what an earlier life sent, then begin to show."""
         if self._job.in_flight_before:
             await self._find_sent()
+        if self.silent:
+            return self
         name = f"reply-{self._job.message_id}"
         self._task = asyncio.create_task(self._show(), name=name)
         return self
@@ -171,8 +202,8 @@ class Reply:
 
     async def _show(self) -> None:
         """The reply's own task: typing until there are words, then the words at their pace."""
-        await self._type_until_words()
-        if not self._settings.streaming:
+        await self._until_words()
+        if not (self._settings.streaming and self.growing()):
             return
         await self._clock.sleep(self._settings.settle_s)
         while not self._closing.is_set():
@@ -192,22 +223,54 @@ class Reply:
                 return
             await self._news.wait()
             await self._clock.sleep(self._pace.reserve(self._sink.channel_id))
+            while self._sink.is_tight():
+                # What is left of Discord's limit is for final texts, this one's among them.
+                await self._clock.sleep(_TIGHT_S)
 
-    async def _type_until_words(self) -> None:
-        wait_s = self._settings.typing_after_s
-        while True:
+    async def _until_words(self) -> None:
+        """Show typing, and after a while say that it takes time; ends with the first words."""
+        now = self._clock.monotonic()
+        type_at = now + self._settings.typing_after_s
+        speak_at = inf
+        if self._settings.silence_s > 0 and self.words_for_silence and not self._shown:
+            speak_at = (self._job.times.received or now) + self._settings.silence_s
+        while not self._news.is_set():
+            wait_s = min(type_at, speak_at) - self._clock.monotonic()
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(max(0.0, wait_s)):
                     await self._news.wait()
-                    return
             except TimeoutError:
-                wait_s = _TYPING_AGAIN_S
-            if not self._shown:
-                try:
-                    await self._sink.typing()
-                except LlmbotError:
-                    # Typing is a courtesy; the answer will say what is wrong, if anything is.
-                    wait_s = _TYPING_AGAIN_S
+                if self._clock.monotonic() >= speak_at:
+                    speak_at = inf if await self._spoke_up() else speak_at + _TIGHT_S
+                else:
+                    type_at += _TYPING_AGAIN_S
+                    await self._typed()
+
+    async def _typed(self) -> None:
+        if self._shown and not self._standing_in:
+            return
+        try:
+            await self._sink.typing()
+        except LlmbotError:
+            # Typing is a courtesy; the answer will say what is wrong, if anything is.
+            return
+
+    async def _spoke_up(self) -> bool:
+        """Let a notice stand where the answer will; False while there is no room for it."""
+        if self._sink.is_tight():
+            return False
+        if not self._shown and self.words_for_silence is not None:
+            self._calling = True
+            try:
+                await self._place(0, self.words_for_silence(self._job))
+                self._standing_in = True
+            except TransientError:
+                return False
+            except RefusedError as error:
+                self._refusal = error
+            finally:
+                self._calling = False
+        return True
 
     async def _show_growing(self) -> None:
         parts = self._split.parts()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Protocol
 
 from llmbot.conversation.ports import (
@@ -23,6 +24,7 @@ from llmbot.conversation.ports import (
 )
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (
+    BreakerOpenError,
     LlmbotError,
     ModelBlockedError,
     ModelEmptyError,
@@ -60,6 +62,10 @@ class Prospect:
 
 class Guard(Protocol):
     """What stands before a model: breaker and limits. See `resilience`."""
+
+    def check(self) -> None:
+        """Raise what `enter` would, without taking a place."""
+        ...
 
     def enter(self) -> Passage:
         """Let one call through, or raise a TransientError with the wait."""
@@ -157,6 +163,22 @@ class Generation:
                 self._retries.succeeded()
                 return answer
 
+    def check(self) -> None:
+        """Refuse at once, before a prompt is built, where no model may be asked now.
+
+        Raises:
+            TransientError: with the shortest wait.
+        """
+        errors: list[LlmbotError] = []
+        for candidate in self.chain:
+            try:
+                candidate.guard.check()
+            except LlmbotError as error:
+                errors.append(error)
+            else:
+                return
+        raise _worst(errors)
+
     def prospect(self) -> Prospect:
         """Whether some model of the chain may be asked, and else when the first one may."""
         prospects = [candidate.guard.prospect() for candidate in self.chain]
@@ -189,10 +211,14 @@ def _worst(errors: Sequence[LlmbotError]) -> LlmbotError:
     transient = [error for error in errors if isinstance(error, TransientError)]
     if not transient:
         return errors[-1] if errors else ModelUnavailableError("no model is configured")
-    waits = [error.retry_after_s for error in transient if error.retry_after_s is not None]
-    chosen = transient[-1]
-    chosen.retry_after_s = min(waits) if waits else None
-    return chosen
+    # Whoever named no wait may serve at any moment; the same of an open breaker is not known.
+    return min(transient, key=_named_wait)
+
+
+def _named_wait(error: TransientError) -> float:
+    if error.retry_after_s is not None:
+        return error.retry_after_s
+    return inf if isinstance(error, BreakerOpenError) else 0.0
 
 
 class _Call:

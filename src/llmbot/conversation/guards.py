@@ -8,10 +8,12 @@ does not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from llmbot.conversation.generation import Prospect
 from llmbot.kernel.errors import (
+    BreakerOpenError,
     LlmbotError,
     ModelCredentialsError,
     ModelNotFoundError,
@@ -64,13 +66,30 @@ class ModelGuard:
     model: CircuitBreaker
     limits: ModelLimits
 
+    def check(self) -> None:
+        """Refuse as `enter` would, without taking a place.
+
+        Raises:
+            TransientError: a breaker is open or a limit is reached; with the wait.
+        """
+        # A used-up quota says best when it ends.
+        self.limits.check(self.name)
+        for breaker in (self.model, self.provider):
+            wait_s = breaker.retry_after()
+            if wait_s is None or wait_s > 0:
+                raise BreakerOpenError(
+                    f"circuit breaker {breaker.name} is {breaker.state}",
+                    retry_after_s=wait_s,
+                    breaker=breaker.name,
+                )
+
     def enter(self) -> ModelPassage:
         """Let one call through.
 
         Raises:
             TransientError: a breaker is open or a limit is reached; with the wait.
         """
-        # A used-up quota says best when it ends, and must not take a probe's place.
+        # A used-up quota must not take a probe's place.
         self.limits.check(self.name)
         # The model's breaker first: an open one must not take the provider's only probe.
         of_model = self.model.enter()
@@ -96,7 +115,7 @@ class ModelGuard:
         )
         known = [wait for wait in waits if wait is not None]
         closed = self.model.state is self.provider.state is BreakerState.CLOSED
-        wait_s = max(known) if len(known) == len(waits) else None
+        wait_s = max(known) if len(known) == len(waits) and max(known) < inf else None
         return Prospect(ready=closed and wait_s == 0, wait_s=wait_s)
 
 

@@ -93,6 +93,7 @@ class Job:
     Times are wall-clock seconds since the Unix epoch, because they must outlive the process.
     `noticed` is the notice that the user was shown while the job waits on; `in_flight_before` says
     that an earlier life had begun it, so that parts of the reply may stand on Discord unrecorded.
+    `told` is the last notice given while it waited for its turn.
     `attempts` counts leases that may have ended by the message's own doing, `pauses` all waits.
     """
 
@@ -105,6 +106,7 @@ class Job:
     answer: str | None = None
     answer_note: str = ""
     noticed: str = ""
+    told: str = ""
     parts: tuple[SentPart, ...] = ()
     in_flight_before: bool = False
     pauses: int = 0

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
+from llmbot.conversation.answer_cache import AnswerCache
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery, Reply
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.jobs import Job
 from llmbot.conversation.rendering import render_answer
-from llmbot.conversation.trouble import Trouble
-from llmbot.kernel.clock import Clock
+from llmbot.conversation.trouble import Trouble, is_model_away
+from llmbot.conversation.usher import Usher
+from llmbot.kernel.errors import LlmbotError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,10 @@ class Pipeline:
     delivery: Delivery
     acknowledgement: Acknowledgement
     trouble: Trouble
-    clock: Clock
+    usher: Usher
+    cache: AnswerCache
+    stand_in_note: bool = True
+    """Whether an answer says when it came from another model than the preferred one."""
 
     async def answer(self, job: Job) -> Exception | None:
         """Answer a leased job, or say honestly why not; its state is settled when this returns.
@@ -39,6 +44,7 @@ class Pipeline:
         Returns what went wrong, if anything. Cancelled, it hands the job back for the next life.
         """
         try:
+            await self.usher.finished(job)
             async with self.delivery.open(job) as reply:
                 try:
                     await self._answer(job, reply)
@@ -51,19 +57,33 @@ class Pipeline:
 
     async def shed(self, job: Job) -> None:
         """Tell the author of a job that overload pushed out of the queue."""
-        async with self.delivery.open(job) as reply:
+        await self.usher.finished(job)
+        async with self.delivery.open(job, silent=True) as reply:
             await self.trouble.shed(job, reply)
 
     async def _answer(self, job: Job, reply: Reply) -> None:
         self.admission.admit(job)
-        if job.answer is None:
+        text = await self._words(job, reply) if job.answer is None else job.answer
+        await self.acknowledgement.answered(job, text)
+        parts = await reply.finish(text)
+        self.acknowledgement.done(job, reply, parts)
+
+    async def _words(self, job: Job, reply: Reply) -> str:
+        """The model's answer; while no model can, an earlier one to the same question."""
+        try:
+            self.generation.check()
             context = await self.context.build(job)
             self.acknowledgement.generating(job)
             answer = await self.generation.answer(job.message_id, context.prompt, reply)
-            self.context.tokens.learn(context.characters, answer.tokens_in)
-            text = render_answer(answer, context.files, job.inbound.locale)
-            await self.acknowledgement.answered(job, text)
-        else:
-            await self.acknowledgement.answered(job, job.answer)
-        parts = await reply.finish(job.answer or "")
-        self.acknowledgement.done(job, reply, parts)
+        except LlmbotError as error:
+            kept = self.cache.find(job) if is_model_away(error) else None
+            if kept is None:
+                raise
+            job.answer_note = "cached"
+            return kept
+        self.context.tokens.learn(context.characters, answer.tokens_in)
+        if not answer.ended:
+            self.cache.keep(job, answer.text)
+        return render_answer(
+            answer, context.files, job.inbound.locale, stand_in_note=self.stand_in_note
+        )

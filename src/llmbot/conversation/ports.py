@@ -179,6 +179,13 @@ class DiscordRest(Protocol):
         """One message, or None where it is gone."""
         ...
 
+    def is_tight(self, channel_id: int, call: str) -> bool:
+        """Whether a further `send` or `edit` in a channel would take what answers need.
+
+        True also while Discord is unwell; returns at once and asks nobody.
+        """
+        ...
+
     async def edit_original(self, interaction: InteractionRef, content: str) -> Sent:
         """Answer a deferred command by replacing "is thinking"; may be repeated."""
         ...

@@ -52,7 +52,10 @@ class JobQueue:
         self._jobs: dict[int, Job] = {}
         self._news = asyncio.Event()
         self._held = False
+        self._kept: set[int] = set()
         self.shed: Callable[[Job], None] | None = None
+        self.room: Callable[[], int | None] | None = None
+        """How many can be served in good time; None where nobody knows."""
         self.entered: Callable[[Job], None] | None = None
         """Told of each job that waits here for the first time in this life of the process."""
 
@@ -76,16 +79,35 @@ class JobQueue:
         )
         self._jobs[job.message_id] = job
         self._news.set()
-        while len(self._fair) > self._capacity and self.shed is not None:
+        while len(self._fair) > self._most() and self.shed is not None:
             victim = self._fair.oldest_of_heaviest()
+            if victim is not None and victim.message_id in self._kept:
+                # It was promised an answer; whoever comes now can still be told to come later.
+                victim = job
             if victim is None or self.withdraw(victim.message_id) is None:
                 break
             self.shed(victim)
+
+    def _most(self) -> int:
+        """How many may wait: the capacity, or fewer where they would wait for too long.
+
+        Those that were promised an answer take nobody's place; while held, all are promised one.
+        """
+        if self._held:
+            return self._fair.capacity - 1
+        room = self.room() if self.room is not None else None
+        most = self._capacity if room is None else min(self._capacity, room)
+        return min(self._fair.capacity - 1, most + len(self._kept))
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._fair)
 
     def adopt(self, job: Job) -> None:
         """Take up a job of an earlier life: it waits again, whatever it was doing at the end."""
         if job.state is not JobState.WAITING:
             self.move(job, JobState.WAITING, "its owner is gone")
+        self._kept.add(job.message_id)
         # What it waited for may be over: a new life is a new chance.
         job.due_s = min(job.due_s, self._clock.wall())
         self.put(job)
@@ -111,6 +133,7 @@ class JobQueue:
             worst = Priority.OPERATOR if self._held else Priority.BACKGROUND
             job = self._fair.pop_ready(now, worst=worst)
             if job is not None:
+                self._kept.discard(job.message_id)
                 job.times.leased = now
                 job.attempts += 1
                 self.move(job, JobState.LEASED, f"attempt {job.attempts}")
@@ -178,6 +201,7 @@ class JobQueue:
         taken = self._fair.remove(job.order_key, message_id, self._clock.monotonic())
         if taken is not None:
             del self._jobs[message_id]
+            self._kept.discard(message_id)
         return taken
 
     def withdraw_fresh(self, after_id: int) -> list[Job]:
@@ -199,7 +223,12 @@ class JobQueue:
         return True
 
     def hold(self, *, on: bool) -> None:
-        """Hand out nothing but operators' messages, or everything again."""
+        """Hand out nothing but operators' messages, or everything again.
+
+        What came meanwhile was promised an answer, and no overload sheds it.
+        """
+        if self._held and not on:
+            self._kept.update(job.message_id for job in self._fair)
         self._held = on
         self._news.set()
 

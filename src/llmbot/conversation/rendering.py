@@ -7,14 +7,14 @@ from llmbot.conversation.generation import Answer
 from llmbot.conversation.notices import notice
 
 
-def render_answer(answer: Answer, files: Files, locale: str) -> str:
+def render_answer(answer: Answer, files: Files, locale: str, *, stand_in_note: bool = True) -> str:
     """The final text; footnotes in Discord's subtext markup, one line each."""
     footnotes = files.footnotes(locale)
     if answer.ended == "length":
         footnotes.append(notice("cut", locale))
     if answer.ended == "blocked":
         footnotes.append(notice("blocked_partly", locale))
-    if answer.stand_in:
+    if answer.stand_in and stand_in_note:
         footnotes.append(notice("stand_in", locale, name=answer.model))
     if not footnotes:
         return answer.text

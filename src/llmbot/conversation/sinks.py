@@ -46,6 +46,10 @@ class Sink(Protocol):
         """What an earlier life sent for this question, in the order of its parts."""
         ...
 
+    def is_tight(self) -> bool:
+        """Whether what is left of Discord's limits should be kept for what must be said."""
+        ...
+
 
 class ChannelSink:
     """Replies in the channel of the question.
@@ -89,6 +93,10 @@ class ChannelSink:
             if message.author_is_us and message.reply_to == self._question_id
         ]
 
+    def is_tight(self) -> bool:
+        """See `Sink.is_tight`."""
+        return self._rest.is_tight(self.channel_id, "edit")
+
 
 class InteractionSink:
     """Answers a deferred slash command: its original is edited, further parts follow up.
@@ -126,6 +134,10 @@ class InteractionSink:
     async def find(self) -> list[Sent]:
         """See `Sink.find`: the token knows the original, the store kept the follow-ups' ids."""
         return []
+
+    def is_tight(self) -> bool:
+        """See `Sink.is_tight`: commands have limits of their own."""
+        return False
 
 
 def open_sink(rest: DiscordRest, job: Job, clock: Clock) -> Sink:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
+from typing import TypeGuard
 
 from llmbot.conversation.acknowledgement import Acknowledgement
-from llmbot.conversation.admission import WAITING_NOTICE, Admission, TooFastError
+from llmbot.conversation.admission import (
+    WAITING_NOTICE,
+    Admission,
+    SetAsideError,
+    TooFastError,
+)
 from llmbot.conversation.delivery import Reply
 from llmbot.conversation.jobs import ENDED, Job, JobState
+from llmbot.conversation.load import Load
 from llmbot.conversation.notices import notice, span
+from llmbot.conversation.parking import Away, Parking
 from llmbot.conversation.queue import JobQueue
+from llmbot.conversation.usher import waiting_words
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.errors import (
     Blame,
+    BreakerOpenError,
     DefectError,
     DiscordForbiddenError,
     DiscordNotFoundError,
@@ -50,8 +62,16 @@ class Trouble:
         clock: Clock,
         rng: Random,
         settings: TroubleSettings,
+        *,
+        parking: Parking,
+        load: Load,
+        held_s: Callable[[float], float],
     ) -> None:
-        """Put waiting jobs back into `queue`; set refused channels aside in `admission`."""
+        """Put waiting jobs back into `queue`; set refused channels aside in `admission`.
+
+        Jobs whose model or Discord is away wait in `parking`; `load` forecasts waits; `held_s`
+        tells for how long maintenance held messages back, see `Modes.held_s`.
+        """
         self._queue = queue
         self._ack = acknowledgement
         self._admission = admission
@@ -59,6 +79,9 @@ class Trouble:
         self._clock = clock
         self._rng = rng
         self._settings = settings
+        self._parking = parking
+        self._load = load
+        self._held_s = held_s
 
     async def settle(self, job: Job, reply: Reply, error: Exception) -> None:
         """Decide about a job after its attempt failed with `error`; never raises for its sake."""
@@ -113,7 +136,7 @@ class Trouble:
         if job.attempts > 2 * self._settings.attempts_max:
             # Not even the notice could be given.
             return "dead"
-        if isinstance(error, DiscordForbiddenError | DiscordNotFoundError):
+        if isinstance(error, DiscordForbiddenError | DiscordNotFoundError | SetAsideError):
             self._set_aside(job, error)
             return "dead"
         if isinstance(error, RefusedError):
@@ -122,29 +145,35 @@ class Trouble:
             if error.blame in (Blame.DISCORD, Blame.HOST):
                 # Nobody can be told while Discord or the disk is away; it comes back.
                 return "wait"
-            age_s = self._clock.wall() - job.created_s
-            return "notice" if age_s >= self._settings.wait_s else "wait"
+            left_s = self._patience_ends(job) - self._clock.wall()
+            # A wait that is known to outlast the message's patience is told at once.
+            in_vain = is_model_away(error) and (error.retry_after_s or 0.0) > left_s
+            return "notice" if left_s <= 0 or in_vain else "wait"
         return "notice" if job.attempts >= self._settings.attempts_max else "wait"
 
     def _words(self, job: Job, error: LlmbotError) -> str:
         locale, variant = job.inbound.locale, job.message_id >> 22
         if isinstance(error, TooFastError):
             return notice("slow_down", locale, wait=span(error.retry_after_s or 1, locale))
-        if isinstance(error, ModelRateLimitedError) and error.per_day and error.retry_after_s:
-            return notice("quota", locale, wait=span(error.retry_after_s, locale))
+        if isinstance(error, OverloadedError):
+            return _by_when("overloaded", self._load.drain_s(), locale, variant)
         if isinstance(error, RefusedError):
             return notice(error.notice, locale, variant=variant)
-        key = "failed" if isinstance(error, DefectError) else "unavailable"
-        return notice(key, locale, variant=variant)
+        if isinstance(error, DefectError) or not isinstance(error, TransientError):
+            return notice("failed", locale, variant=variant)
+        wait_s = error.retry_after_s
+        if isinstance(error, ModelRateLimitedError) and error.per_day and _is_known(wait_s):
+            return notice("quota", locale, wait=span(wait_s, locale))
+        return _by_when("unavailable", wait_s, locale, variant)
 
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────
 
     async def _wait(self, job: Job, reply: Reply, error: LlmbotError) -> None:
         """The job waits; its author is told so once, unless the wait is hardly noticed."""
-        if not job.noticed and error.blame is Blame.PROVIDER:
-            text = notice("waiting", job.inbound.locale, variant=job.message_id >> 22)
-            await reply.finish(text)
-            job.noticed = WAITING_NOTICE
+        if is_model_away(error):
+            if job.noticed != WAITING_NOTICE:
+                await reply.finish(waiting_words(job, self._load.models().wait_s))
+                job.noticed = WAITING_NOTICE
         elif not job.noticed and isinstance(error, TooFastError) and self._is_long(error):
             await reply.finish(self._words(job, error))
             job.noticed = "slow_down"
@@ -159,7 +188,21 @@ class Trouble:
             job.attempts = max(0, job.attempts - 1)
         job.pauses += 1
         job.due_s = self._clock.wall() + self._pause_s(job, error)
+        if is_model_away(error):
+            self._park(job, Away.MODEL, self._patience_ends(job))
+        elif error.blame is Blame.DISCORD:
+            self._park(job, Away.DISCORD, self._clock.wall() + self._settings.pause_max_s)
         self._queue.move(job, JobState.WAITING, error.code)
+
+    def _park(self, job: Job, away: Away, until: float) -> None:
+        """Where what is waited for is known to be away, the job is called when it is back."""
+        if not self._parking.prospect(away).ready:
+            job.due_s = max(job.due_s, until)
+            self._parking.park(job.message_id, away)
+
+    def _patience_ends(self, job: Job) -> float:
+        """When a job has waited long enough for a model (epoch); maintenance is no waiting."""
+        return job.created_s + self._settings.wait_s + self._held_s(job.created_s)
 
     def _pause_s(self, job: Job, error: LlmbotError) -> float:
         """The wait that was named, else full jitter over a doubling pause; both capped."""
@@ -191,6 +234,24 @@ class Trouble:
                 detail=str(error),
             )
         )
+
+
+def is_model_away(error: BaseException) -> bool:
+    """Whether a model may answer later what none answers now."""
+    if isinstance(error, BreakerOpenError):
+        return True
+    return isinstance(error, TransientError) and error.blame is Blame.PROVIDER
+
+
+def _is_known(wait_s: float | None) -> TypeGuard[float]:
+    return wait_s is not None and 0 < wait_s < inf
+
+
+def _by_when(key: str, wait_s: float | None, locale: str, variant: int) -> str:
+    """A notice with the expected time, where it is known."""
+    if not _is_known(wait_s):
+        return notice(key, locale, variant=variant)
+    return notice(f"{key}_until", locale, variant=variant, wait=span(wait_s, locale))
 
 
 def _defect(error: Exception) -> DefectError:

@@ -1,8 +1,12 @@
-"""The workers: a bounded number of jobs at once, each in a task that is owned here."""
+"""The workers: a bounded number of jobs at once, each in a task that is owned here.
+
+Taking leave of jobs that overload pushed out has a bounded number of tasks of its own beside them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,6 +14,9 @@ from llmbot.conversation.jobs import Job
 from llmbot.conversation.queue import JobQueue
 from llmbot.kernel.events import EventBus, TaskDied
 from llmbot.resilience.concurrency import AdaptivePool, Slot
+
+SHEDDING_MAX = 32
+"""Notices of overload given side by side; more only meet Discord's limits."""
 
 
 class Workers:
@@ -33,11 +40,18 @@ class Workers:
         self._pool = pool
         self._bus = bus
         self._tasks: set[asyncio.Task[None]] = set()
+        self._shedding: set[asyncio.Task[None]] = set()
+        self._leaving: deque[Job] = deque()
 
     @property
     def busy(self) -> int:
         """How many jobs are being answered."""
         return len(self._tasks)
+
+    @property
+    def leaving(self) -> int:
+        """How many jobs that overload pushed out are not told yet."""
+        return len(self._leaving) + len(self._shedding)
 
     async def run(self) -> None:
         """Take jobs until cancelled; those under way go on, see `drain`."""
@@ -48,15 +62,26 @@ class Workers:
             except BaseException as error:
                 slot.release(error)
                 raise
-            self._own(self._work(job, slot), f"answer-{job.message_id}")
+            self._own(self._work(job, slot), f"answer-{job.message_id}", self._tasks)
 
     def shed(self, job: Job) -> None:
-        """Take leave of a job that was pushed out of the queue; returns at once."""
-        self._own(self._shed(job), f"shed-{job.message_id}")
+        """Take leave of a job that was pushed out of the queue; returns at once.
 
-    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        Its record says that it waits until it is told, so that a kill before that loses nothing.
+        """
+        self._leaving.append(job)
+        self._begin_shedding()
+
+    def _begin_shedding(self) -> None:
+        while self._leaving and len(self._shedding) < SHEDDING_MAX:
+            job = self._leaving.popleft()
+            self._own(self._shed(job), f"shed-{job.message_id}", self._shedding)
+
+    def _own(
+        self, work: Coroutine[Any, Any, None], name: str, tasks: set[asyncio.Task[None]]
+    ) -> None:
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
+        tasks.add(task)
         task.add_done_callback(self._ended)
 
     async def drain(self, grace_s: float) -> int:
@@ -64,9 +89,10 @@ class Workers:
 
         Returns how many were handed back.
         """
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=grace_s)
-        left = tuple(self._tasks)
+        self._leaving.clear()
+        if self._tasks or self._shedding:
+            await asyncio.wait((*self._tasks, *self._shedding), timeout=grace_s)
+        left = (*self._tasks, *self._shedding)
         for task in left:
             task.cancel()
         if left:
@@ -89,5 +115,7 @@ class Workers:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._shedding.discard(task)
+        self._begin_shedding()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._bus.publish(TaskDied(task.get_name(), type(error).__name__, None))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from llmbot.conversation.messages import CommandDefinition, CommandOption
 
+ESSENTIAL = frozenset({"chat", "status", "clear"})
+"""Commands that ask, tell how the bot is, or protect privacy: overload does not switch them off."""
+
 DEFINITIONS: tuple[CommandDefinition, ...] = (
     CommandDefinition(
         "chat",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from llmbot.conversation.commands.definitions import ESSENTIAL
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.memory import Memory
 from llmbot.conversation.messages import CommandReply, CommandRequest, Inbound, Source
+from llmbot.conversation.notices import notice
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError, RefusedError
 from llmbot.kernel.events import CommandExecuted, EventBus
@@ -27,6 +29,9 @@ class BotState:
     waiting: int
     working: int
     model: str
+    degradation: str = "none"
+    switched_off: tuple[str, ...] = ()
+    """What the level of degradation switches off, in words."""
 
 
 class Commands:
@@ -40,14 +45,23 @@ class Commands:
         state: Callable[[], BotState],
         bus: EventBus,
         clock: Clock,
+        *,
+        busy: Callable[[], bool] = lambda: False,
+        on_clear: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Read the bot's state with `state`; queue questions through `inbox`."""
+        """Read the bot's state with `state`; queue questions through `inbox`.
+
+        While `busy`, only the essential commands are served; `on_clear` hears of a channel that is
+        to be forgotten.
+        """
         self._inbox = inbox
         self._memory = memory
         self._context = context
         self._state = state
         self._bus = bus
         self._clock = clock
+        self._busy = busy
+        self._on_clear = on_clear
         self._handlers: dict[str, Handler] = {
             "chat": self._chat,
             "ping": self._ping,
@@ -65,6 +79,9 @@ class Commands:
             if handler is None:
                 outcome = "unknown"
                 return CommandReply("I do not know this command any more. `/help` lists mine.")
+            if request.name not in ESSENTIAL and self._busy():
+                outcome = "busy"
+                return CommandReply(notice("busy", request.locale))
             reply = await handler(request)
             outcome = "queued" if reply is None else "answered"
         except RefusedError as error:
@@ -113,6 +130,8 @@ class Commands:
             f"Messages: {state.working} being answered, {state.waiting} waiting",
             f"Up for {_duration(state.uptime_s)}",
         ]
+        if state.switched_off:
+            lines.insert(1, f"Sparing resources ({state.degradation}): no {_list(state)}")
         return CommandReply("\n".join(lines))
 
     async def _clear(self, request: CommandRequest) -> CommandReply:
@@ -124,6 +143,7 @@ class Commands:
         up_to = request.interaction.id
         turns = await self._memory.forget(request.channel_id, up_to)
         self._context.cleared(request.channel_id, up_to)
+        self._on_clear(request.channel_id)
         return CommandReply(
             f"Forgotten: {turns} remembered turn(s). I start afresh in this channel.", private=False
         )
@@ -136,6 +156,10 @@ class Commands:
             "`/chat` asks without a mention · `/ping` and `/status` say how I am · "
             "`/clear` makes me forget this channel."
         )
+
+
+def _list(state: BotState) -> str:
+    return ", ".join(name.replace("_", " ") for name in state.switched_off)
 
 
 def _duration(seconds: float) -> str:
