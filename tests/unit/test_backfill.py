@@ -196,3 +196,16 @@ async def test_the_first_life_misses_nothing_from_its_beginning_on(tmp_path: Pat
         asked = missed(t, "<@42> hello")
     async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
         await answered(t, asked, channels=[KnownChannel(100, 1, asked.message_id)])
+
+
+async def test_what_is_found_does_not_overtake_what_is_held(tmp_path: Path) -> None:
+    """A live message that waits for the search goes before a later one that the search finds."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, catching_up=True, workers=4) as t:
+        live, later = missed(t, "<@42> live"), missed(t, "<@42> later, missed")
+        others = [missed(t, "<@42> hello", author=n) for n in range(20, 30)]
+        t.inbox.on_message(live, SessionCursor("s2", 1, "ws://gateway"))
+        await t.inbox.drain()
+        await answered(t, live, later, channels=[KnownChannel(100, 1, others[-1].message_id)])
+        order = [m.reply_to for m in discord.ours(100)]
+        assert order.index(live.message_id) < order.index(later.message_id)

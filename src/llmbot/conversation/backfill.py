@@ -174,6 +174,7 @@ class Backfill:
                 return number, accepted, True
             search.pages += 1
             for message in page:
+                self.inbox.gap_reached(channel.id, message.id)
                 inbound = await self._as_inbound(message, channel, is_direct=is_direct)
                 if inbound is not None and await self.inbox.accept(inbound, None):
                     accepted += 1

@@ -57,6 +57,12 @@ class Gap:
         self._searched.add(channel_id)
         return sorted(self._held.pop(channel_id, {}).values(), key=lambda job: job.message_id)
 
+    def reached(self, channel_id: int, message_id: int) -> list[Job]:
+        """The search has come to this message: nothing is missing before it, oldest first."""
+        held = self._held.get(channel_id, {})
+        free = sorted(number for number in held if number <= message_id)
+        return [held.pop(number) for number in free]
+
     def end(self) -> list[Job]:
         """The search is over, or has taken too long; all jobs may go on, oldest first."""
         self.open = False

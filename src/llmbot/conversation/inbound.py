@@ -361,6 +361,10 @@ class Inbox:
         """The search looks into these channels; the others have missed nothing."""
         self._release(self._gap.narrow(channel_ids))
 
+    def gap_reached(self, channel_id: int, message_id: int) -> None:
+        """All that was missed before this message is claimed: what is held goes before it."""
+        self._release(self._gap.reached(channel_id, message_id))
+
     def gap_searched(self, channel_id: int) -> None:
         """All that was missed in a channel is claimed."""
         self._release(self._gap.searched(channel_id))
