@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.conversation import Talk, talk
@@ -78,3 +79,29 @@ async def test_an_unknown_command_is_answered(tmp_path: Path) -> None:
     """A command that was removed is answered with what there is."""
     async with talk(tmp_path / "db") as t:
         assert "/help" in await told(t, "gone")
+
+
+async def test_overload_leaves_only_the_essential_commands(tmp_path: Path) -> None:
+    """While busy the rest are refused privately, in the user's language; these go on."""
+    cleared: list[int] = []
+    async with talk(tmp_path / "db") as t:
+        busy = Commands(
+            t.inbox,
+            t.memory,
+            t.context,
+            lambda: replace(STATE, degradation="high", switched_off=("images", "large_context")),
+            t.bus,
+            t.clock,
+            busy=lambda: True,
+            on_clear=cleared.append,
+        )
+        refused = await busy.handle(replace(request(t, "help"), locale="de"))
+        assert refused is not None
+        assert refused.private
+        assert "beschäftigt" in refused.text
+        state = await busy.handle(request(t, "status"))
+        assert state is not None
+        assert "high" in state.text
+        assert "large context" in state.text
+        await busy.handle(request(t, "clear", may_manage=True))
+        assert cleared == [100]

@@ -150,3 +150,41 @@ async def test_buckets_are_bounded() -> None:
         limits.leave(bucket)
         clock.advance(0.1)
     assert len(limits._buckets) <= 4_097
+
+
+async def test_the_last_place_is_kept_for_what_must_be_said() -> None:
+    """What can be done without gives way once one place is left, and may go on after the reset."""
+    clock = ManualClock()
+    limits = RateLimits(clock, always_global=False)
+    assert not limits.is_tight(KEY, MAJOR)
+    bucket = await enter(limits)
+    limits.learn(KEY, MAJOR, bucket, 200, headers(2, limit=5))
+    limits.leave(bucket)
+    assert not limits.is_tight(KEY, MAJOR)
+    bucket = await enter(limits)
+    assert limits.is_tight(KEY, MAJOR)
+    assert not limits.is_tight(KEY, "another channel")
+    limits.leave(bucket)
+    clock.advance(5.1)
+    assert not limits.is_tight(KEY, MAJOR)
+
+
+async def test_a_global_wait_and_many_refusals_are_tight_everywhere() -> None:
+    """While Discord holds everything back, or counts many invalid requests, nothing is wasted."""
+    clock = ManualClock()
+    limits = RateLimits(clock, always_global=True)
+    bucket = await enter(limits)
+    limits.hold(bucket, 2.0, everywhere=True)
+    limits.leave(bucket)
+    assert limits.is_tight(KEY, "another channel")
+    clock.advance(2.1)
+    assert not limits.is_tight(KEY, "another channel")
+    for _ in range(40):
+        limits.leave(await enter(limits, exempt=False))
+    assert limits.is_tight(KEY, "another channel")
+    clock.advance(1.1)
+    for _ in range(5000):
+        limits.count_invalid()
+    assert limits.is_tight(KEY, "another channel")
+    clock.advance(601)
+    assert not limits.is_tight(KEY, "another channel")

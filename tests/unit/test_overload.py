@@ -1,0 +1,244 @@
+"""More than can be served: fair turns, shedding that tells, and what is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.conversation import talk
+from tests.support.models import ScriptedModel
+
+from llmbot.conversation.jobs import Priority
+from llmbot.conversation.load import Load
+from llmbot.kernel.clock import ManualClock, Random
+from llmbot.kernel.events import EventBus, JobFailed, JobMoved, ReplyDelivered
+from llmbot.operations.assess import SAMPLES_MIN, Assessor
+from llmbot.operations.stats import Stats
+from llmbot.resilience.degradation import Degradation, DegradationLadder
+from llmbot.resilience.fair import FairQueue
+
+SERVICE_S = 0.1
+WORKERS = 4
+ROOM = 400
+
+
+@dataclass(slots=True)
+class Shop:
+    """Workers that serve a fair queue in simulated time; whoever finds no room is shed."""
+
+    rng: Random
+    queue: FairQueue[int, tuple[int, float, int]] = field(
+        default_factory=lambda: FairQueue(capacity=ROOM + 1)
+    )
+    events: list[tuple[float, int, int | None]] = field(default_factory=list)
+    idle: int = WORKERS
+    number: int = 0
+    served: Counter[int] = field(default_factory=Counter)
+    shed: Counter[int] = field(default_factory=Counter)
+    waits: list[float] = field(default_factory=list)
+
+    def plan(self, at: float, user: int | None) -> None:
+        """A message of a user is to come; None is the end of an answer."""
+        self.number += 1
+        heapq.heappush(self.events, (at, self.number, user))
+
+    def run(self, rates: dict[int, float], until: float) -> None:
+        """Let users ask at their rates, a second, until a time in seconds."""
+        for user, rate in rates.items():
+            self.plan(self.rng.expovariate(rate), user)
+        while self.events[0][0] < until:
+            now, number, whose = heapq.heappop(self.events)
+            if whose is None:
+                self.idle += 1
+            else:
+                self.plan(now + self.rng.expovariate(rates[whose]), whose)
+                self.arrive(whose, number, now)
+            self.serve(now)
+
+    def arrive(self, user: int, number: int, now: float) -> None:
+        """Queue a message, each in a channel of its own; shed one where there is no room."""
+        self.queue.push(Priority.USER, user, number, (user, now, number), order=number, now=now)
+        if len(self.queue) > ROOM:
+            victim = self.queue.oldest_of_heaviest()
+            assert victim is not None
+            self.queue.remove(victim[2], victim[2], now)
+            self.shed[victim[0]] += 1
+
+    def serve(self, now: float) -> None:
+        """Give idle workers something to do."""
+        while self.idle and (item := self.queue.pop_ready(now)) is not None:
+            user, asked, number = item
+            self.queue.done(number, now)
+            self.idle -= 1
+            self.served[user] += 1
+            self.waits.append(now - asked if user else 0.0)
+            self.plan(now + SERVICE_S, None)
+
+
+def test_one_user_at_a_hundredfold_costs_the_others_nothing() -> None:
+    """In ten simulated minutes at 112 % load 200 users keep every answer, and hardly wait.
+
+    40 a second can be served; 200 users ask for 30, and one alone for 15.
+    """
+    shop = Shop(Random(1))
+    shop.run({0: 15.0} | dict.fromkeys(range(1, 201), 0.15), until=600)
+    others_served = shop.served.total() - shop.served[0]
+    others_shed = shop.shed.total() - shop.shed[0]
+    assert others_served > 17_000
+    assert shop.shed[0] > 1000
+    assert others_shed == 0
+    assert sorted(shop.waits)[int(len(shop.waits) * 0.999)] < 1.0
+
+
+def test_the_newest_are_served_soon_when_far_too_many_come() -> None:
+    """At twenty times what can be served, whoever is served at all is served within seconds."""
+    shop = Shop(Random(2))
+    shop.run(dict.fromkeys(range(1, 8001), 0.1), until=120)
+    waits = sorted(shop.waits)
+    assert len(waits) > 4_500
+    assert shop.shed.total() > 80_000
+    assert waits[int(len(waits) * 0.99)] < 5.0
+
+
+async def test_whoever_is_shed_is_told(tmp_path: Path) -> None:
+    """Every message that finds no room gets a notice with the time, and the others an answer."""
+    hold = asyncio.Event()
+    model = ScriptedModel(lambda p: [hold, "One."] if "first" in p.turns[-1].text else ["Two."])
+    async with talk(tmp_path / "db", model, workers=1) as t:
+        t.bus.publish(_delivered(4000))  # from which the time is forecast
+        t.queue.room = lambda: 5
+        first = t.question("first", author=1)
+        begun = t.bus.expect(JobMoved, lambda e: e.after == "generating")
+        t.inbox.on_message(first, None)
+        await begun
+        flood = [t.question(f"flood {n}", author=2, channel=200 + n) for n in range(20)]
+        others = [t.question(f"other {n}", author=10 + n) for n in range(3)]
+        done = [asyncio.ensure_future(t.delivered(i.message_id)) for i in (*flood, *others)]
+        for inbound in (*flood, *others):
+            t.inbox.on_message(inbound, None)
+        await t.inbox.drain()
+        waiting = set(done)
+        while len(waiting) > 5:
+            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert len(t.queue) == 5
+        hold.set()
+        outcomes = [d.outcome for d in await asyncio.gather(*done)]
+        assert outcomes[20:] == ["answered"] * 3
+        assert Counter(outcomes[:20]) == {"answered": 2, "noticed: overloaded": 18}
+        assert "20 s" in t.reply(flood[0].message_id, 200)
+
+
+async def test_what_was_promised_is_not_shed(tmp_path: Path) -> None:
+    """Messages that waited for the end of maintenance are answered, however many they are."""
+    async with talk(tmp_path / "db", workers=1) as t:
+        await t.controls.maintenance("test", on=True)
+        t.queue.room = lambda: 2
+        kept = [t.question(f"kept {n}", author=n) for n in range(12)]
+        done = [t.delivered(i.message_id) for i in kept]
+        for inbound in kept:
+            t.inbox.on_message(inbound, None)
+        await t.inbox.drain()
+        assert len(t.queue) == 12
+        await t.controls.maintenance("test", on=False)
+        assert {d.outcome for d in await asyncio.gather(*done)} == {"answered"}
+
+
+def _delivered(service_ms: int) -> ReplyDelivered:
+    return ReplyDelivered(1, 2, 1, 0, "answered", service_ms, 0, 0, service_ms, 0)
+
+
+def test_waits_are_forecast_from_what_was_measured() -> None:
+    """The time of one answer and the number of workers tell how long those in line will wait."""
+    clock = ManualClock()
+    bus = EventBus(clock)
+    waiting = 30
+    load = Load(bus, lambda: 4, lambda: waiting, lambda _: 10, lambda: None)  # type: ignore[arg-type,return-value] # models are not asked here
+    assert load.wait_s(1) is None
+    assert load.room(60, least=5) is None
+    bus.publish(_delivered(2000))
+    assert load.wait_s(1) == 5
+    assert load.drain_s() == 15
+    assert load.room(60, least=5) == 120
+    assert load.room(1, least=5) == 5
+    for _ in range(200):
+        bus.publish(_delivered(1000))
+    assert load.service_s is not None
+    assert abs(load.service_s - 1) < 0.001
+
+
+@dataclass(slots=True)
+class Ward:
+    """An assessor on a clock, with readings that a test sets."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    unusable: tuple[str, ...] = ()
+    queue: float = 0.0
+    memory: float = 0.5
+    bus: EventBus = field(init=False)
+    ladder: DegradationLadder = field(init=False)
+    assessor: Assessor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bus = EventBus(self.clock)
+        self.ladder = DegradationLadder(self.clock, self.bus)
+        self.assessor = Assessor(
+            self.ladder,
+            Stats(self.clock, self.bus),
+            lambda: (self.unusable, 3),
+            lambda: self.queue,
+            lambda: self.memory,
+            self.clock,
+        )
+
+    def level(self) -> Degradation:
+        """The level after another look."""
+        self.assessor.look()
+        return self.ladder.level
+
+
+def test_each_reading_moves_the_ladder() -> None:
+    """Breakers, error rate above 10 %, p95 above 10 s, memory and a queue above 80 % count."""
+    ward = Ward()
+    assert ward.level() is Degradation.NONE
+    ward.unusable = ("gemini",)
+    assert ward.level() is Degradation.LOW
+    ward = Ward(queue=0.81)
+    assert ward.level() is Degradation.LOW
+    ward = Ward(memory=0.96)
+    assert ward.level() is Degradation.MEDIUM
+    ward = Ward()
+    for _ in range(20):
+        ward.bus.publish(_delivered(11_000))
+    assert ward.level() is Degradation.LOW
+    ward = Ward()
+    for number in range(20):
+        failed = JobFailed(1, "model_unavailable", "provider", 1, "wait", "")
+        ward.bus.publish(failed if number % 5 == 0 else _delivered(100))
+    assert ward.level() is Degradation.LOW
+
+
+def test_a_few_messages_say_nothing() -> None:
+    """One slow or failed answer of a handful gives nothing up."""
+    ward = Ward()
+    for _ in range(SAMPLES_MIN - 1):
+        ward.bus.publish(_delivered(60_000))
+    assert ward.level() is Degradation.NONE
+
+
+def test_what_is_over_is_forgotten_within_minutes() -> None:
+    """Readings are of the last minute; the ladder then comes down a step at a time."""
+    ward = Ward()
+    for _ in range(20):
+        ward.bus.publish(_delivered(50_000))
+    assert ward.level() is Degradation.HIGH
+    levels = []
+    for _ in range(90):
+        ward.clock.advance(2)
+        levels.append(ward.level())
+    steps = [
+        level for level, before in zip(levels, [None, *levels], strict=False) if level != before
+    ]
+    assert steps == [Degradation.HIGH, Degradation.MEDIUM, Degradation.LOW, Degradation.NONE]
