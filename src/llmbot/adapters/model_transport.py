@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from llmbot.adapters.model_files import Files
+from llmbot.adapters.model_network import LoopBackend
 from llmbot.kernel.errors import (
     ModelGarbledError,
     ModelTimeoutError,
@@ -91,7 +92,7 @@ def new_http_client(base_url: str, *, connections_max: int) -> httpx2.AsyncClien
     stream back to fill their buffers), limits every answer, and goes through no proxy to a server
     on this machine. A `Call` brings its own time-outs; the rest is `model_stream.Patience`.
     """
-    return httpx2.AsyncClient(
+    client = httpx2.AsyncClient(
         limits=httpx2.Limits(
             max_connections=connections_max,
             max_keepalive_connections=connections_max,
@@ -103,6 +104,10 @@ def new_http_client(base_url: str, *, connections_max: int) -> httpx2.AsyncClien
         headers={"accept-encoding": "identity"},
         event_hooks={"request": [_on_request], "response": [_on_response]},
     )
+    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - httpx2 has no parameter for it
+        if isinstance(transport, httpx2.AsyncHTTPTransport):
+            transport._pool._network_backend = LoopBackend()  # noqa: SLF001 - the same
+    return client
 
 
 def is_header_value(key: str) -> bool:
