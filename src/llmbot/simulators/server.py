@@ -4,6 +4,7 @@
     /gemini/v1beta/models/...                         Gemini; its base address ends in /gemini
     /openai/v1/...                                    an OpenAI-compatible provider
     /_sim/...                                         the control API
+    /                                                 the page to chat in and to break things
 
 Run it with `python -m llmbot.simulators.server --port 3001`.
 """
@@ -36,6 +37,7 @@ from llmbot.simulators.openai.service import (
     OpenAISettings,
     SimulatedOpenAI,
 )
+from llmbot.simulators.web.page import Page
 
 EXIT_PORT_TAKEN = 3
 _BODY_BYTES_MAX = 64 * 1024 * 1024  # above what any of the simulated services takes
@@ -50,6 +52,7 @@ class SimulatorSettings:
 
     `port` 0 takes a free one. `first_word_s` and `chunk_s` are the model's pace in seconds, 0 for
     instant answers. `discord` are the simulated Discord's own settings, or None for its defaults.
+    `bot_facts` is the bot's `instance.facts`, by which the page finds its process to kill it.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +66,7 @@ class SimulatorSettings:
     api_keys: frozenset[str] = frozenset()
     log_limit: int = 256
     discord: DiscordSettings | None = None
+    bot_facts: Path | None = None
 
     def openai(self) -> OpenAISettings:
         """The part that concerns the OpenAI-compatible provider."""
@@ -118,6 +122,7 @@ class Simulators:
         self.gemini.attach(app, "/gemini")
         self.openai.attach(app, "/openai/v1")
         self.discord.attach(app, "")
+        Page(self.board, self._settings.bot_facts).attach(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_GRACE_S)
         await runner.setup()
         host, port = self._settings.host, self._settings.port
@@ -193,6 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
         host=options.host,
         port=options.port,
         seed=options.seed,
+        bot_facts=options.bot_facts,
     )
     if options.instant:
         settings = replace(settings, first_word_s=0.0, chunk_s=0.0)
@@ -245,6 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=3001, help="port to bind; 0 takes a free one")
     add("--seed", type=int, default=0, help="the same seed gives the same answers")
     add("--instant", action="store_true", help="models answer without any pause")
+    add("--bot-facts", type=Path, help="the bot's instance.facts, so that its page can kill it")
     add("--ready-file", type=Path, help="write the address there once it listens")
     add(
         "--exit-with-parent",
