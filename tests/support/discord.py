@@ -36,7 +36,7 @@ class MemoryDiscord:
     fault: Callable[[str], LlmbotError | None] = lambda _: None
     late_fault: Callable[[str], LlmbotError | None] = lambda _: None
     hold: Callable[[str, int], asyncio.Event | None] = lambda *_: None
-    """Asked before each history call with the call and its channel; what it returns is awaited."""
+    """Asked before history, send and edit with the call and its channel; its answer is awaited."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     tight: bool = False
     next_id: int = 2_000_000_000_000_000_000
@@ -58,6 +58,7 @@ class MemoryDiscord:
     ) -> Sent:
         """See `DiscordRest.send`."""
         self._begin("send")
+        await self._held("send", channel_id)
         known = self.nonces.get(nonce)
         if known is not None:
             message = self._find(channel_id, known)
@@ -74,6 +75,7 @@ class MemoryDiscord:
     async def edit(self, channel_id: int, message_id: int, content: str) -> None:
         """See `DiscordRest.edit`."""
         self._begin("edit")
+        await self._held("edit", channel_id)
         message = self._find(channel_id, message_id)
         messages = self.channels[channel_id]
         messages[messages.index(message)] = replace(message, content=content)
@@ -103,8 +105,7 @@ class MemoryDiscord:
     ) -> list[ChannelMessage]:
         """See `DiscordRest.history`."""
         self._begin("history")
-        if (until := self.hold("history", channel_id)) is not None:
-            await until.wait()
+        await self._held("history", channel_id)
         found = sorted(self.channels.get(channel_id, []), key=lambda message: message.id)
         if after is not None:
             return [message for message in found if message.id > after][:limit]
@@ -159,6 +160,10 @@ class MemoryDiscord:
         error = self.fault(call)
         if error is not None:
             raise error
+
+    async def _held(self, call: str, channel_id: int) -> None:
+        if (until := self.hold(call, channel_id)) is not None:
+            await until.wait()
 
     def _end(self, call: str) -> None:
         self.changed.set()

@@ -203,7 +203,7 @@ class Reply:
     async def _show(self) -> None:
         """The reply's own task: typing until there are words, then the words at their pace."""
         await self._until_words()
-        if not (self._settings.streaming and self.growing()):
+        if self._closing.is_set() or not (self._settings.streaming and self.growing()):
             return
         await self._clock.sleep(self._settings.settle_s)
         while not self._closing.is_set():
@@ -228,13 +228,17 @@ class Reply:
                 await self._clock.sleep(_TIGHT_S)
 
     async def _until_words(self) -> None:
-        """Show typing, and after a while say that it takes time; ends with the first words."""
+        """Show typing, and after a while say that it takes time; ends with the first words.
+
+        An answer that is whole already needs no notice in its place.
+        """
         now = self._clock.monotonic()
         type_at = now + self._settings.typing_after_s
         speak_at = inf
-        if self._settings.silence_s > 0 and self.words_for_silence and not self._shown:
+        speaks = self._settings.silence_s > 0 and self.words_for_silence is not None
+        if speaks and not self._shown and self._job.answer is None:
             speak_at = (self._job.times.received or now) + self._settings.silence_s
-        while not self._news.is_set():
+        while not (self._news.is_set() or self._closing.is_set()):
             wait_s = min(type_at, speak_at) - self._clock.monotonic()
             try:
                 async with asyncio.timeout(max(0.0, wait_s)):

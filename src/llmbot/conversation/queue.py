@@ -189,6 +189,10 @@ class JobQueue:
             return None
         return job
 
+    def is_first(self, job: Job) -> bool:
+        """Whether a job waits and no earlier one of its author in its channel is still open."""
+        return self._fair.is_first(job.order_key, job.message_id)
+
     def knows(self, message_id: int) -> bool:
         """Whether a job waits here or is being answered."""
         return message_id in self._jobs

@@ -136,8 +136,9 @@ class Usher:
         job = self._queue.waiting(message_id)
         if job is None or job.told or job.noticed:
             return
-        if self._delivery.is_tight(job):
-            # Answers first: what Discord still takes in this channel is not for notices.
+        if self._delivery.is_tight(job) or not self._queue.is_first(job):
+            # Answers first: what Discord still takes in this channel is not for notices. And who
+            # waits for an earlier answer here has heard of that one, which must come before this.
             self._line[message_id] = now + _AGAIN_S
             return
         self._next.append((message_id, "in_line"))
@@ -147,6 +148,9 @@ class Usher:
             message_id, key = self._next.popleft()
             job = self._queue.waiting(message_id)
             if job is None or message_id in self._telling:
+                continue
+            if not self._queue.is_first(job):
+                self._line[message_id] = self._clock.monotonic() + _AGAIN_S
                 continue
             task = asyncio.create_task(self._tell(job, key), name=f"notice-{message_id}")
             self._telling[message_id] = task

@@ -147,6 +147,14 @@ class FairQueue(Generic[K, T]):
         line = self._lines.get(order_key)
         return line is not None and order in line.entries
 
+    def is_first(self, order_key: K, order: int) -> bool:
+        """Whether this item waits and nothing of its key is before it, waiting or in flight."""
+        line = self._lines.get(order_key)
+        if line is None or line.in_flight is not None:
+            return False
+        head = line.head()
+        return head is not None and head.order == order
+
     # ── in and out ──────────────────────────────────────────────────────────────────────────────
 
     def push(

@@ -1,0 +1,95 @@
+"""A reply on its way to Discord, where two of its tasks meet."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.support.conversation import talk
+from tests.support.discord import MemoryDiscord
+from tests.support.models import ScriptedModel
+
+from llmbot.conversation.delivery import DeliverySettings
+from llmbot.conversation.trouble import TroubleSettings
+from llmbot.conversation.usher import UsherSettings
+from llmbot.kernel.errors import DiscordUnavailableError, ModelUnavailableError
+from llmbot.kernel.events import JobFailed
+
+NOBODY_TOLD = UsherSettings(silence_s=0)
+
+
+async def test_a_notice_under_way_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """A reply that ends without words while its notice is being sent is finished all the same."""
+    go_on, sending, sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def hold(call: str, _: int) -> asyncio.Event | None:
+        if call != "send":
+            return None
+        sending.set()
+        return sent
+
+    model = ScriptedModel(lambda _: [go_on, ModelUnavailableError()])
+    discord = MemoryDiscord(hold=hold)
+    delivery = DeliverySettings(silence_s=0.01)
+    trouble = TroubleSettings(wait_s=0)
+    async with talk(
+        tmp_path / "db",
+        model,
+        discord=discord,
+        delivery=delivery,
+        trouble=trouble,
+        usher=NOBODY_TOLD,
+    ) as t:
+        asking = asyncio.create_task(t.ask("hello?"))
+        await sending.wait()
+        failed = t.bus.expect(JobFailed)
+        go_on.set()
+        await failed
+        sent.set()
+        assert (await asking).outcome.startswith("noticed")
+        assert len(discord.ours(100)) == 1
+
+
+async def test_a_whole_answer_is_not_replaced_by_a_notice(tmp_path: Path) -> None:
+    """What has its answer and only waits for Discord says no "one moment" in its place."""
+    discord = MemoryDiscord()
+    lost = iter([DiscordUnavailableError()])
+    discord.late_fault = lambda call: next(lost, None) if call == "send" else None
+    trouble = TroubleSettings(pause_first_s=0.3, pause_max_s=0.3)
+    delivery = DeliverySettings(silence_s=0.1)
+    model = ScriptedModel(lambda _: ["The answer."])
+    async with talk(
+        tmp_path / "db",
+        model,
+        discord=discord,
+        trouble=trouble,
+        delivery=delivery,
+        usher=NOBODY_TOLD,
+    ) as t:
+        delivered = await t.ask("hello")
+        assert t.reply(delivered.message_id) == "The answer."
+        assert [text for _, text in discord.edits if text != "The answer."] == []
+
+
+async def test_nobody_is_told_of_a_second_question_before_the_first(tmp_path: Path) -> None:
+    """Notices keep the order of answers: a question in line behind its author's own waits."""
+    go_on = asyncio.Event()
+    words = " ".join(f"word{n}" for n in range(500))
+    model = ScriptedModel(lambda _: [go_on, words])
+    discord = MemoryDiscord()
+    usher = UsherSettings(silence_s=0.02)
+    async with talk(tmp_path / "db", model, discord=discord, usher=usher, workers=1) as t:
+        first, second, other = t.question("one"), t.question("two"), t.question("hi", author=8)
+        done = [asyncio.ensure_future(t.delivered(q.message_id)) for q in (first, second, other)]
+        for question in (first, second, other):
+            t.inbox.on_message(question, None)
+        async with asyncio.timeout(10):
+            while not t.reply(other.message_id):
+                discord.changed.clear()
+                await discord.changed.wait()
+        assert t.reply(second.message_id) == ""
+        go_on.set()
+        await asyncio.gather(*done)
+        mine = [m.reply_to for m in discord.ours(100) if m.reply_to != other.message_id]
+        assert mine == sorted(mine, key=lambda asked: asked or 0)
+        assert len(mine) == 4
