@@ -24,6 +24,7 @@ from llmbot.kernel.errors import (
 )
 
 _KEY = re.compile(r"\bask([0-9a-z]+)\b")
+_WORD = re.compile(r"\b\w+\.\d+\.\d+\b")
 _LAST_WORD = re.compile(r"(\w+)\.(\d+)\.(\d+)\s*$")
 _GO_ON = "Go on exactly where you stopped"
 _LENGTH_MAX = 180
@@ -43,6 +44,16 @@ class ModelWeather:
     out: bool = False
     first_words_s: tuple[float, float] = (0.05, 1.5)
     between_s: tuple[float, float] = (0.01, 0.3)
+
+
+def has_words(text: str) -> bool:
+    """Whether a text holds a word of an answer."""
+    return _WORD.search(text) is not None
+
+
+def words_of(text: str) -> list[str]:
+    """All words of answers in a text."""
+    return _WORD.findall(text)
 
 
 def key_of(text: str) -> str:

@@ -70,6 +70,11 @@ class SimulatedRest:
         """See `DiscordRest.typing`."""
         await self._call(lambda: self._server.channels[channel_id])
 
+    def is_tight(self, channel_id: int, call: str) -> bool:
+        """See `DiscordRest.is_tight`."""
+        del channel_id, call
+        return self._rng.random() < 0.02
+
     async def history(
         self,
         channel_id: int,

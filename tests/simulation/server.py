@@ -37,6 +37,8 @@ class Post:
     interaction_id: int | None = None
     deleted: bool = False
     sent_s: float = 0.0
+    words_s: float | None = None
+    """When it first held words of an answer."""
     contents: int = 1
 
     @property

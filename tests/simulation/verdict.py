@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tests.simulation.disk import Disk
-from tests.simulation.model import whole
+from tests.simulation.model import has_words, whole, words_of
 from tests.simulation.server import Post, Server
 from tests.simulation.talk import Question, Talk
 
 _FOOTNOTE = re.compile(r"^-# .*$", re.MULTILINE)
-_WORD = re.compile(r"\b\w+\.\d+\.\d+\b")
+
 _EXAMPLES_MAX = 20
 _EXAMPLES_EACH = 3
 _LENGTH_MAX = 2000
@@ -84,7 +84,7 @@ def judge(talk: Talk, server: Server, disk: Disk) -> Verdict:
         _judge_one(
             verdict, question, mine, state, reasons.get(question.id, ""), calm=talk.plan.calm
         )
-        if mine and not question.command:
+        if mine and not question.command and state != "noticed":
             ids = [post.id for post in mine]
             key = (question.channel_id, question.author_id)
             spans[key].append((question.id, min(ids), max(ids)))
@@ -133,18 +133,23 @@ def _judge_one(
     if key in question.keys:
         verdict.answered += 1
         if calm:
-            _judge_changes(verdict, question, key, min(post.sent_s for post in mine), where)
-    elif not _WORD.search(text) and state == "noticed" and len(mine) == 1:
+            _judge_changes(verdict, question, key, _first_words_s(mine), where)
+    elif not has_words(text) and state == "noticed" and len(mine) == 1:
         verdict.noticed += 1
         verdict.notices[reason] += 1
     else:
         verdict.fail(_what_is_wrong(text, key), f"{where}: {text[:40]!r} … {text[-40:]!r}")
 
 
+def _first_words_s(mine: list[Post]) -> float:
+    """When the answer began; notices that stood in its place before do not count."""
+    return min((post.words_s for post in mine if post.words_s is not None), default=0.0)
+
+
 def _what_is_wrong(text: str, key: str | None) -> str:
     if key is not None:
         return "wrong"
-    words = _WORD.findall(text)
+    words = words_of(text)
     return "doubled" if len(set(words)) < len(words) else "cut"
 
 

@@ -11,7 +11,7 @@ from llmbot.kernel.clock import Random
 from tests.simulation.disk import Disk
 from tests.simulation.life import Life, Outdoors, Weather, settings_of
 from tests.simulation.loop import Killed, SimulatedClock, Timeline
-from tests.simulation.model import Tries
+from tests.simulation.model import Tries, has_words
 from tests.simulation.plan import Plan
 from tests.simulation.server import Post, Server
 from tests.simulation.storms import Storms
@@ -90,6 +90,8 @@ class World:
     def _posted(self, post: Post, kind: str) -> None:
         self.note(f"discord {kind} {post.id} {post.author_id} {post.reply_to} {post.content[:60]}")
         if post.ours:
+            if post.words_s is None and has_words(post.content):
+                post.words_s = self.timeline.now
             self.storms.saw("said")
 
     def _committed(self, units: int) -> None:
@@ -162,7 +164,8 @@ class World:
         self.note(how)
         self.defects += life.defects
         if life.stopped_cleanly:
-            self.leaks += life.leaks()
+            refused = self.disk.weather.refuses
+            self.leaks += [x for x in life.leaks() if not (refused and "service database" in x)]
         elif life.failed_start:
             self.told[f"start failed: {life.failed_start}"] += 1
         life.kill()
