@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from llmbot.kernel.errors import (
     ModelNotFoundError,
     ModelRateLimitedError,
     ModelRequestRefusedError,
+    ModelStreamCutError,
     ModelUnavailableError,
 )
 from llmbot.resilience.breaker_facts import BreakerState
@@ -104,3 +106,39 @@ async def test_a_refused_key_costs_one_call_for_all_models_of_a_provider(tmp_pat
         for _ in range(2):
             await t.ask("hello")
         assert [len(model.prompts) for model in (*models, other)] == [1, 0, 2]
+
+
+async def test_a_cut_stream_is_asked_for_again_where_it_was_cut(tmp_path: Path) -> None:
+    """A broken connection is no reason to leave the preferred model; the second cut one is."""
+    answers: Iterator[list[Piece]] = iter([["Half an ", ModelStreamCutError()], ["Whole."]])
+    first = ScriptedModel(lambda _: next(answers), name="one")
+    second = ScriptedModel(name="two")
+    async with talk(tmp_path / "db", first, second, attempts=2) as t:
+        delivered = await t.ask("hello")
+        assert t.reply(delivered.message_id) == "Whole."
+        assert second.prompts == []
+    first = ScriptedModel(lambda _: ["Half an ", ModelStreamCutError()], name="one")
+    async with talk(tmp_path / "db2", first, second, attempts=2) as t:
+        delivered = await t.ask("hello")
+        assert t.reply(delivered.message_id).startswith("You said: hello")
+        assert len(first.prompts) == 2
+
+
+async def test_one_message_is_tried_anew_so_often_in_all(tmp_path: Path) -> None:
+    """However many models there are, the tries beyond the first round are those of one message."""
+    models = [
+        ScriptedModel(lambda _: ["Half an ", ModelStreamCutError()], name=name, provider=name)
+        for name in ("a", "b", "c", "d")
+    ]
+    settings = TroubleSettings(wait_s=0.0)
+    async with talk(tmp_path / "db", *models, attempts=3, trouble=settings) as t:
+        await t.ask("hello")
+        assert sum(len(model.prompts) for model in models) == 6
+
+
+async def test_a_refused_key_of_all_models_is_told_at_once(tmp_path: Path) -> None:
+    """Where every model of a provider would refuse the key, nobody is told to wait for it."""
+    models = [ScriptedModel(lambda _: [ModelCredentialsError()], name=name) for name in ("a", "b")]
+    async with talk(tmp_path / "db", *models) as t:
+        delivered = await t.ask("hello")
+        assert delivered.outcome == "noticed: model_credentials"

@@ -46,7 +46,8 @@ class Parking:
         self._prospects = prospects
         self._batch = batch
         self._clock = clock
-        self._parked: dict[Away, OrderedDict[int, None]] = {away: OrderedDict() for away in Away}
+        # Who waits, and from when on each may be sent to find out.
+        self._parked: dict[Away, OrderedDict[int, float]] = {away: OrderedDict() for away in Away}
         self._stop = bus.subscribe(self._hear)
 
     def close(self) -> None:
@@ -57,9 +58,12 @@ class Parking:
         """Whether what is waited for is back, and when it may be."""
         return self._prospects[away]()
 
-    def park(self, message_id: int, away: Away) -> None:
-        """Remember who waits; the job itself goes back into the queue with its own due time."""
-        self._parked[away][message_id] = None
+    def park(self, message_id: int, away: Away, *, rest_s: float = 0.0) -> None:
+        """Remember who waits; the job itself goes back into the queue with its own due time.
+
+        It is not sent to find out whether what it waits for is back before `rest_s` seconds.
+        """
+        self._parked[away][message_id] = self._clock.monotonic() + rest_s
 
     def __len__(self) -> int:
         """How many are parked; some may have ended meanwhile."""
@@ -81,17 +85,25 @@ class Parking:
                 self._bring(parked, max(1, self._batch()))
             elif prospect.wait_s == 0:
                 # Nobody knows yet whether it is back: one finds out for all.
-                self._bring(parked, 1)
+                self._send_one(parked)
             elif len(parked) > 2 * len(self._queue):
                 self._forget_gone(parked)
 
-    def _bring(self, parked: OrderedDict[int, None], count: int) -> None:
+    def _send_one(self, parked: OrderedDict[int, float]) -> None:
+        now = self._clock.monotonic()
+        for message_id, may_try_at in parked.items():
+            if may_try_at <= now:
+                del parked[message_id]
+                self._queue.bring_forward(message_id)
+                return
+
+    def _bring(self, parked: OrderedDict[int, float], count: int) -> None:
         """The oldest first; those that no longer wait do not count."""
         while parked and count > 0:
             message_id, _ = parked.popitem(last=False)
             count -= self._queue.bring_forward(message_id)
 
-    def _forget_gone(self, parked: OrderedDict[int, None]) -> None:
+    def _forget_gone(self, parked: OrderedDict[int, float]) -> None:
         for message_id in [each for each in parked if self._queue.waiting(each) is None]:
             del parked[message_id]
 

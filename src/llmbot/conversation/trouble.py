@@ -36,6 +36,10 @@ from llmbot.kernel.errors import (
 )
 from llmbot.kernel.events import ChannelSetAside, EventBus, JobFailed
 
+_REST_GROWTH = 1.8
+_REST_MAX_S = 60.0
+"""How long a message that found out in vain leaves that to others: 1.8 s, 3.2 s … 60 s."""
+
 
 @dataclass(frozen=True, slots=True)
 class TroubleSettings:
@@ -198,7 +202,11 @@ class Trouble:
         """Where what is waited for is known to be away, the job is called when it is back."""
         if not self._parking.prospect(away).ready:
             job.due_s = max(job.due_s, until)
-            self._parking.park(job.message_id, away)
+            # The same question is not asked in vain again and again while others can find out.
+            rest_s = min(_REST_MAX_S, _REST_GROWTH ** min(job.pauses, 16))
+            if away is Away.DISCORD:
+                rest_s = 0.0  # its answer is there, and sending it once more harms nobody
+            self._parking.park(job.message_id, away, rest_s=rest_s)
 
     def _patience_ends(self, job: Job) -> float:
         """When a job has waited long enough for a model (epoch); maintenance is no waiting."""
