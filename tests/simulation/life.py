@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from llmbot.adapters.discord_gateway import DiscordConnection
@@ -12,6 +13,7 @@ from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
 from llmbot.adapters.pictures import PictureConverter
 from llmbot.app.bootstrap import Outside, build
+from llmbot.app.documents import KINDS
 from llmbot.app.models import ModelChain, _guarded
 from llmbot.app.parts import Bot, Edges, House, Mechanisms
 from llmbot.app.settings import Settings
@@ -22,6 +24,7 @@ from llmbot.kernel.clock import Random
 from llmbot.kernel.events import EventBus, JobFailed, Published, TaskDied
 from llmbot.kernel.ids import Owner
 from llmbot.storage.database import Database
+from llmbot.storage.documents import DocumentStore
 from tests.simulation.connection import GatewayWeather, SimulatedConnection
 from tests.simulation.disk import Disk, SimulatedDatabase
 from tests.simulation.loop import LifeLoop, SimulatedClock, Timeline
@@ -29,6 +32,8 @@ from tests.simulation.model import ModelWeather, SimulatedModel, Tries
 from tests.simulation.plan import Plan
 from tests.simulation.rest import RestWeather, SimulatedRest
 from tests.simulation.server import Server
+from tests.support.disk import SimulatedDisk
+from tests.support.documents import InlineWorker
 
 MODELS = ("first", "second")
 
@@ -55,6 +60,7 @@ class Outdoors:
     weather: Weather
     rng: Random
     note: Callable[[str], None]
+    documents: SimulatedDisk = field(default_factory=SimulatedDisk)
 
 
 class _NoFiles:
@@ -124,7 +130,9 @@ class Life:
             owner=Owner("boot", self.number, f"life{self.number}"),
             started=out.clock.monotonic(),
         )
-        self.bot = bot = build(house, _state, outside=Outside(self._database, self._edges))
+        self.bot = bot = build(
+            house, _state, outside=Outside(self._database, self._documents, self._edges)
+        )
         try:
             await bot.supervisor.start_all()
             out.note("started")
@@ -157,6 +165,16 @@ class Life:
         out = self._out
         return SimulatedDatabase(
             out.disk, out.timeline, self.loop, out.clock, str(house.owner), MIGRATIONS
+        )
+
+    def _documents(self, house: House) -> DocumentStore:
+        return DocumentStore(
+            Path("/"),
+            KINDS,
+            house.clock,
+            house.bus.publish,
+            files=self._out.documents,
+            worker=InlineWorker,
         )
 
     def _edges(self, house: House, mechanisms: Mechanisms, inbox: Inbox) -> Edges:

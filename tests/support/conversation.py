@@ -22,6 +22,7 @@ from llmbot.conversation.dead_letters import DeadLetters
 from llmbot.conversation.delivery import Delivery, DeliverySettings
 from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
 from llmbot.conversation.generation import Generation, GenerationSettings
+from llmbot.conversation.house_rules import HouseRules, Personas
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.load import Load
@@ -32,9 +33,11 @@ from llmbot.conversation.pace import Pace
 from llmbot.conversation.parking import Parking
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.ports import DiscordRest
+from llmbot.conversation.preferences import USERS
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
+from llmbot.conversation.server_settings import SERVERS
 from llmbot.conversation.trouble import Trouble, TroubleSettings
 from llmbot.conversation.usher import Usher, UsherSettings
 from llmbot.conversation.workers import Workers
@@ -49,6 +52,8 @@ from llmbot.resilience.degradation import DegradationLadder
 from llmbot.resilience.limits import WindowFacts
 from llmbot.resilience.retry import RetryPolicy, RetrySettings
 from llmbot.storage.database import Database, open_database
+from llmbot.storage.document_kinds import Kinds
+from llmbot.storage.documents import DocumentStore
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import ScriptedModel
 from tests.support.patience import chain_of, patience_of
@@ -134,6 +139,8 @@ class Talk:
     parking: Parking
     load: Load
     usher: Usher
+    documents: DocumentStore
+    rules: HouseRules
 
     def question(
         self, text: str, *, author: int = 7, channel: int = 100, **more: object
@@ -176,6 +183,13 @@ class Talk:
     def reply(self, message_id: int, channel: int = 100) -> str:
         """The parts of the reply to a message, joined by a line."""
         return "\n".join(m.content for m in self.discord.ours(channel, message_id))
+
+
+def documents_at(path: Path, bus: EventBus, clock: Clock) -> DocumentStore:
+    """The documents beside the database at `path`."""
+    root = path.with_name(f"{path.name}-documents")
+    root.mkdir(exist_ok=True)
+    return DocumentStore(root, Kinds([SERVERS, USERS]), clock, bus.publish)
 
 
 @asynccontextmanager
@@ -262,8 +276,20 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         load=waits.load,
         held_s=modes.held_s,
     )
+    documents = documents_at(path, bus, clock)
+    await documents.start()
+    rules = HouseRules(documents, bus, lambda: Personas("Be kind.", {"pirate": "Say arr."}))
+    await rules.load()
     pipeline = Pipeline(
-        admission, context, generation, replies, acknowledgement, settling, waits.usher, cache
+        admission,
+        context,
+        generation,
+        replies,
+        acknowledgement,
+        settling,
+        waits.usher,
+        cache,
+        rules=rules,
     )
     crew = Workers(queue, pipeline.answer, pipeline.shed, pool, bus)
     queue.shed = crew.shed
@@ -278,6 +304,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         discord, scripted, database, store, queue, inbox, recent, memory, context, pipeline, crew,
         catch_up, breakers, bus, clock, files, limits, iter(range(start, start + 10**9, 1000)),
         modes, controls, cache, waits.parking, waits.load, waits.usher,
+        documents, rules,
     )  # fmt: skip
     for job in await store.unfinished():
         queue.adopt(job)
@@ -297,4 +324,5 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         await waits.usher.drain()
         await crew.drain(grace_s)
         await inbox.close()
+        await documents.stop()
         await database.stop()

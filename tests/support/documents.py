@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmbot.kernel.clock import ManualClock
+from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import Event
 from llmbot.storage.document_kinds import Kind, Kinds, Ref, model_kind
 from llmbot.storage.document_reader import DocumentReader
 from llmbot.storage.document_recovery import DocumentShelf
+from llmbot.storage.document_writer import unavailable
 from llmbot.storage.filesystem import FileSystem
+
+T = TypeVar("T")
 
 
 class Note(BaseModel):
@@ -47,6 +52,31 @@ def note(count: int) -> Note:
 def shelf(files: FileSystem, clock: ManualClock | None = None, root: str = "/") -> DocumentShelf:
     """A shelf on a disk, as a life of the process begins with it."""
     return DocumentShelf(DocumentReader(Path(root), KINDS, files), clock or ManualClock())
+
+
+class InlineWorker:
+    """Does disk work at once on the event loop: for disks that are no disks (`DiskWorker`)."""
+
+    def __init__(self, name: str) -> None:
+        """Names matter to threads only."""
+        del name
+
+    def start(self) -> None:
+        """See `DiskWorker.start`."""
+
+    def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """See `DiskWorker.do`."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(work())
+        except OSError as error:
+            future.set_exception(unavailable(error))
+        except LlmbotError as error:
+            future.set_exception(error)
+        return future
+
+    async def stop(self) -> None:
+        """See `DiskWorker.stop`."""
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from tests.support.conversation import Talk, talk
 
 from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
+from llmbot.conversation.commands.settings import SettingsCommands
 from llmbot.conversation.messages import CommandReply, CommandRequest, InteractionRef
 from llmbot.kernel.ids import snowflake_at
 
@@ -17,7 +18,17 @@ STATE = BotState("degraded", "disk is slow", 3725.0, 42, 3, 2, "gemini-x")
 
 def commands(t: Talk) -> Commands:
     """The commands of this conversation."""
-    return Commands(t.inbox, t.memory, t.context, lambda: STATE, t.bus, t.clock)
+    settings = SettingsCommands(t.rules, lambda: ("gemini-x", "gemini-y"))
+    return Commands(
+        t.inbox,
+        t.memory,
+        t.context,
+        lambda: STATE,
+        t.bus,
+        t.clock,
+        more={"settings": settings.settings, "preferences": settings.preferences},
+        allows=t.rules.allows,
+    )
 
 
 def request(

@@ -114,7 +114,12 @@ async def test_a_put_is_seen_before_it_is_durable(tmp_path: Path) -> None:
     """A value is read as put at once, while the disk still works on it."""
     async with opened(tmp_path) as rig:
         go_on = threading.Event()
-        rig.disk.before = lambda _number, name: name != "sync" or not go_on.wait(10) or None
+
+        def wait(_number: int, name: str) -> None:
+            if name == "sync":
+                go_on.wait(10)
+
+        rig.disk.before = wait
         saving = rig.store.put(ONE, note(1))
         assert await rig.store.get(ONE) == note(1)
         assert not saving.done()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from llmbot.adapters.discord_places import Places
+from llmbot.adapters.discord_places import THREAD_TYPES, Places
 from llmbot.conversation.messages import (
     Attachment,
     ChannelMessage,
@@ -28,6 +28,7 @@ _NAME_LENGTH_MAX = 100
 _FILENAME_LENGTH_MAX = 260
 _URL_LENGTH_MAX = 2048
 _OPTIONS_MAX = 25
+_ROLES_MAX = 250
 
 TALK_TYPES = frozenset({0, 19, 20, 23})
 """Default, reply, answer to a slash command or context menu; the rest is announcements."""
@@ -144,6 +145,8 @@ def inbound(
         attachments=seen.attachments,
         may_speak=guild_id is None or places.may_speak(guild_id, seen.channel_id, our_id),
         locale=places.locale(guild_id),
+        role_ids=_role_ids(data.get("member")),
+        parent_id=places.parent_of(seen.channel_id) if is_thread else None,
     )
 
 
@@ -223,7 +226,22 @@ def command_request(data: Payload, reference: InteractionRef) -> CommandRequest:
         attachments=tuple(files),
         locale=str(data.get("locale") or data.get("guild_locale") or ""),
         may_manage=_may_manage(member),
+        role_ids=_role_ids(member),
+        parent_id=_thread_parent(data.get("channel")),
     )
+
+
+def _role_ids(member: object) -> tuple[int, ...]:
+    roles = member.get("roles") if isinstance(member, dict) else None
+    if not isinstance(roles, list):
+        return ()
+    return tuple(int(role) for role in roles[:_ROLES_MAX] if str(role).isdecimal())
+
+
+def _thread_parent(channel: object) -> int | None:
+    if isinstance(channel, dict) and channel.get("type") in THREAD_TYPES:
+        return optional_id(channel.get("parent_id"))
+    return None
 
 
 def _flat_options(options: object, depth: int = 0) -> list[Payload]:

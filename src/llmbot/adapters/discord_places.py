@@ -93,6 +93,11 @@ class Places:
         channel = self._channels.get(channel_id)
         return channel.guild_id if channel is not None else None
 
+    def parent_of(self, channel_id: int) -> int | None:
+        """The channel that a thread is known to belong to."""
+        channel = self._channels.get(channel_id)
+        return channel.parent_id if channel is not None else None
+
     def is_our_thread(self, channel_id: int, our_id: int) -> bool:
         """Whether the bot started this thread, is a member of it, or has spoken there."""
         if channel_id in self._spoken:

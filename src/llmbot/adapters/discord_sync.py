@@ -16,12 +16,13 @@ from discord.http import Route
 
 from llmbot.adapters.discord_facts import Identity
 from llmbot.adapters.discord_http import DiscordHttp
-from llmbot.conversation.messages import CommandDefinition
+from llmbot.conversation.messages import CommandDefinition, CommandOption
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError, TransientError
 from llmbot.kernel.events import EventBus, Noted
 
 _CHAT_INPUT = 1
+_MANAGE_GUILD = str(1 << 5)
 _OPTION_TYPES = {"string": 3, "channel": 7, "attachment": 11}
 _TRIES_MAX = 5
 _PAUSE_S = 30.0
@@ -43,17 +44,25 @@ def registration(definitions: Sequence[CommandDefinition]) -> list[dict[str, Any
             "type": _CHAT_INPUT,
             "description": definition.description,
             "options": [
-                {
-                    "type": _OPTION_TYPES[option.kind],
-                    "name": option.name,
-                    "description": option.description,
-                    "required": option.required,
-                }
+                _option(option)
                 for option in sorted(definition.options, key=lambda o: not o.required)
             ],
         }
+        | ({"default_member_permissions": _MANAGE_GUILD} if definition.for_managers else {})
         for definition in definitions
     ]
+
+
+def _option(option: CommandOption) -> dict[str, Any]:
+    registered = {
+        "type": _OPTION_TYPES[option.kind],
+        "name": option.name,
+        "description": option.description,
+        "required": option.required,
+    }
+    if option.choices:
+        registered["choices"] = [{"name": word, "value": word} for word in option.choices]
+    return registered
 
 
 class CommandSync:

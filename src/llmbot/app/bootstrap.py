@@ -14,6 +14,7 @@ from llmbot.adapters.discord_sync import CommandMemory
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
 from llmbot.adapters.pictures import PictureConverter
+from llmbot.app.documents import DocumentsService, build_documents, build_store
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
@@ -45,9 +46,11 @@ from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
+from llmbot.conversation.commands.settings import SettingsCommands
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery
 from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
+from llmbot.conversation.doorkeeper import Doorkeeper
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
@@ -66,6 +69,7 @@ from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.resilience.degradation import DegradationLadder
 from llmbot.resilience.retry import RetryPolicy
 from llmbot.storage.database import Database, open_database
+from llmbot.storage.documents import DocumentStore
 
 MEMORY_TURNS = 40
 """Turns kept of each conversation."""
@@ -94,8 +98,8 @@ def build_database(house: House) -> Database:
     )
 
 
-def build_mechanisms(house: House, database: Database) -> Mechanisms:
-    """Queue, breakers, limits, on a database."""
+def build_mechanisms(house: House, database: Database, documents: DocumentStore) -> Mechanisms:
+    """Queue, breakers, limits, on a database; settings and the like, on documents."""
     settings, bus, clock = house.settings, house.bus, house.clock
     store = JobStore(database, clock, house.owner)
     capacity = settings.limits.queue_capacity
@@ -110,6 +114,7 @@ def build_mechanisms(house: House, database: Database) -> Mechanisms:
         pool=AdaptivePool(clock, pool_settings(settings)),
         modes=Modes(DegradationLadder(clock, bus), queue, store, bus, clock),
         stats=Stats(clock, bus),
+        documents=build_documents(house, documents),
     )
 
 
@@ -120,7 +125,7 @@ def build_edges(house: House, mechanisms: Mechanisms, inbox: Inbox) -> Edges:
     discord = DiscordConnection(
         token=settings.discord.token.get_secret_value(),
         api_base_url=settings.discord.api_base_url,
-        handler=inbox,
+        handler=Doorkeeper(inbox, mechanisms.documents.rules.judged),
         bus=house.bus,
         clock=house.clock,
         rng=house.rng,
@@ -208,8 +213,10 @@ def build_conversation(
         patience.usher,
         cache,
         stand_in_note=settings.streaming.stand_in_note,
+        rules=mechanisms.documents.rules,
     )
     backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())
+    backfill.judged = mechanisms.documents.rules.judged
     return Conversation(
         inbox=inbox,
         recent=recent,
@@ -234,6 +241,7 @@ class Outside:
     """How all that touches disk and network is made; a simulation makes its own."""
 
     database: Callable[[House], Database] = build_database
+    documents: Callable[[House], DocumentStore] = build_store
     edges: Callable[[House, Mechanisms, Inbox], Edges] = build_edges
 
 
@@ -251,7 +259,7 @@ def build(
         StartupError: a setting is wrong.
     """
     outside = outside or Outside()
-    mechanisms = build_mechanisms(house, outside.database(house))
+    mechanisms = build_mechanisms(house, outside.database(house), outside.documents(house))
     recent = RecentMessages()
     inbox = Inbox(
         mechanisms.claims, mechanisms.queue, mechanisms.store, recent, house.bus, house.clock
@@ -261,6 +269,9 @@ def build(
     inbox.session_ready = conversation.catch_up.session_ready
     supervisor = build_supervisor(house, mechanisms, edges, conversation, state, first)
     bot = Bot(house, mechanisms, edges, conversation, supervisor)
+    rules = mechanisms.documents.rules
+    mechanisms.limits.member_limit = rules.user_limit
+    settings = SettingsCommands(rules, edges.chain.names)
     inbox.commands = Commands(
         inbox,
         Memory(mechanisms.database),
@@ -270,6 +281,8 @@ def build(
         house.clock,
         busy=lambda: not mechanisms.modes.switches.non_essential_commands,
         on_clear=conversation.cache.forget,
+        more={"settings": settings.settings, "preferences": settings.preferences},
+        allows=rules.allows,
     ).handle
     mechanisms.queue.shed = conversation.workers.shed
     return bot
@@ -289,6 +302,12 @@ def build_supervisor(
     services: list[Service] = [
         *first,
         DatabaseService(mechanisms.database),
+        DocumentsService(
+            mechanisms.documents,
+            house,
+            lambda: seat[0],
+            lambda: mechanisms.database.was_unclean,
+        ),
         QueueService(
             mechanisms.queue,
             mechanisms.store,

@@ -8,6 +8,7 @@ names as it refuses are learnt, so that the chain moves on before it is refused 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from math import inf
 
 import orjson
@@ -42,6 +43,9 @@ NOT_IN_TIER_HOLD_S = 3600.0
 
 LEARNT_S = DAY_S
 """How long a limit holds that a provider named: plans change."""
+
+MEMBER = "member@"
+"""Kind of scope of one user in one server, with the server's id behind it."""
 
 _PREFIX = "limits:"
 _LEARNT = "limit-learnt:"
@@ -85,6 +89,9 @@ class Limits:
         self._gone_until: dict[Scope, float] = {}
         self._changed: set[Scope] = set()
         self._writing: asyncio.Handle | None = None
+        self._members: dict[str, int] = {}
+        self.member_limit: Callable[[int], int] = lambda _: 0
+        """Most messages a minute of one user in a server; 0 where it set none."""
         self.limiter = Limiter(clock, self._given, on_change=self._keep)
 
     async def load(self) -> None:
@@ -115,8 +122,17 @@ class Limits:
         scopes = [Scope("user", str(inbound.author_id)), Scope("channel", str(inbound.channel_id))]
         if inbound.guild_id is not None:
             scopes.append(Scope("guild", str(inbound.guild_id)))
+            scopes += self._of_member(inbound.guild_id, inbound.author_id)
         answer = self.limiter.admit(*scopes)
         return answer.seconds if isinstance(answer, Wait) else 0.0
+
+    def _of_member(self, guild_id: int, user_id: int) -> list[Scope]:
+        """The scope of one user in a server that has a limit of its own."""
+        most, kind = self.member_limit(guild_id), f"{MEMBER}{guild_id}"
+        if most != self._members.get(kind, 0):
+            self._members[kind] = most
+            self._configure()
+        return [Scope(kind, str(user_id))] if most else []
 
     # ── models ──────────────────────────────────────────────────────────────────────────────────
 
@@ -218,6 +234,8 @@ class Limits:
     def _configure(self) -> None:
         now = self._clock.wall()
         limits = dict(self._given)
+        for kind, most in self._members.items():
+            limits[kind] = RateLimits(per_minute=most or None)
         ends = [until for learnt in self._learnt.values() for _, until in learnt.values()]
         self._learnt_until = min((until for until in ends if until > now), default=inf)
         for scope, learnt in self._learnt.items():

@@ -51,6 +51,10 @@ class ModelChain:
     candidates: tuple[Candidate, ...]
     providers: dict[str, Provider]
 
+    def names(self) -> tuple[str, ...]:
+        """The models that there are to choose from."""
+        return tuple(candidate.model.name for candidate in self.candidates)
+
     async def warm_up(self) -> None:
         """Load the providers' libraries, so that the first message does not wait for that."""
         for provider in self.providers.values():

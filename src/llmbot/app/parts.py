@@ -23,6 +23,7 @@ from llmbot.conversation.controls import Controls
 from llmbot.conversation.delivery import Delivery
 from llmbot.conversation.discord_guard import GuardedDiscord
 from llmbot.conversation.generation import Generation
+from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.load import Load
@@ -41,6 +42,9 @@ from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.storage.database import Database
+from llmbot.storage.document_admin import DocumentAdmin
+from llmbot.storage.documents import DocumentStore
+from llmbot.storage.patrol import Patrol
 
 Mode = Literal["live", "simulated"]
 
@@ -60,6 +64,16 @@ class House:
 
 
 @dataclass(frozen=True, slots=True)
+class Documents:
+    """What is kept as documents, and who looks after them."""
+
+    store: DocumentStore
+    admin: DocumentAdmin
+    patrol: Patrol
+    rules: HouseRules
+
+
+@dataclass(frozen=True, slots=True)
 class Mechanisms:
     """What keeps trouble small and what was accepted."""
 
@@ -72,6 +86,7 @@ class Mechanisms:
     pool: AdaptivePool
     modes: Modes
     stats: Stats
+    documents: Documents
 
 
 @dataclass(frozen=True, slots=True)

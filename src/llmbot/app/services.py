@@ -110,7 +110,7 @@ class DiscordService:
     catch_up: CatchUp
     fetcher: HttpFileFetcher
     name: str = "discord"
-    needs: tuple[str, ...] = ("queue",)
+    needs: tuple[str, ...] = ("queue", "documents")
 
     async def start(self) -> None:
         """Continue from where an earlier life had come to, and connect."""

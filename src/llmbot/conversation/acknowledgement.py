@@ -56,7 +56,7 @@ class Acknowledgement:
             job,
             JobState.DONE,
             f"{parts} part(s)",
-            remember=turns,
+            remember=turns if job.rules.remember else (),
             memory_max=self._memory_turns,
         )
         self._tell(job, reply, parts, "answered")

@@ -118,4 +118,4 @@ class AnswerCache:
             return None
         if len(text) > self.settings.question_characters_max:
             return None
-        return (inbound.channel_id, self._persona, text)
+        return (inbound.channel_id, job.rules.persona or self._persona, text)

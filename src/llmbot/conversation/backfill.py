@@ -80,6 +80,8 @@ class Backfill:
         self._clock = clock
         self._our_id = our_id
         self._settings = settings
+        self.judged: Callable[[Inbound], Inbound] = lambda inbound: inbound
+        """A message as the rules of its server see it; history does not tell its author's roles."""
 
     def plan(
         self,
@@ -176,7 +178,11 @@ class Backfill:
             for message in page:
                 self.inbox.gap_reached(channel.id, message.id)
                 inbound = await self._as_inbound(message, channel, is_direct=is_direct)
-                if inbound is not None and await self.inbox.accept(inbound, None):
+                if (
+                    inbound is not None
+                    and inbound.may_speak
+                    and await self.inbox.accept(inbound, None)
+                ):
                     accepted += 1
                 search.reached[channel.id] = message.id
             if len(page) < _PAGE:
@@ -204,19 +210,21 @@ class Backfill:
         )
         if not (addressed or among_us):
             return None
-        return Inbound(
-            message_id=message.id,
-            channel_id=message.channel_id,
-            guild_id=channel.guild_id,
-            author_id=message.author_id,
-            author_name=message.author_name,
-            content=message.content,
-            source=Source.BACKFILLED,
-            is_direct=is_direct,
-            is_thread=channel.in_our_thread,
-            in_our_thread=channel.in_our_thread,
-            mentions_us=mentioned,
-            reply_to=message.reply_to,
-            replies_to_us=is_reply,
-            attachments=message.attachments,
+        return self.judged(
+            Inbound(
+                message_id=message.id,
+                channel_id=message.channel_id,
+                guild_id=channel.guild_id,
+                author_id=message.author_id,
+                author_name=message.author_name,
+                content=message.content,
+                source=Source.BACKFILLED,
+                is_direct=is_direct,
+                is_thread=channel.in_our_thread,
+                in_our_thread=channel.in_our_thread,
+                mentions_us=mentioned,
+                reply_to=message.reply_to,
+                replies_to_us=is_reply,
+                attachments=message.attachments,
+            )
         )

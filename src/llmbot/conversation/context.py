@@ -123,7 +123,7 @@ class ContextBuilder:
         share = switches.history_share
         chosen = Chosen(max(0, int(room * share)), skip=inbound.message_id)
         await self._choose(inbound, chosen, share)
-        system = f"{self.settings.persona}\n\n{_RULES}"
+        system = f"{job.rules.persona or self.settings.persona}\n\n{_RULES}"
         turns = (*chosen.turns(), Turn(Role.USER, question, files.blobs))
         prompt = Prompt(system, turns, output_tokens_max=self.settings.output_tokens_max)
         characters = len(system) + sum(len(turn.text) for turn in turns)

@@ -89,7 +89,7 @@ class Delivery:
         """
         sink = open_sink(self._rest, job, self._clock)
         reply = Reply(job, sink, self._store, self._clock, self._pace, self.settings)
-        reply.growing = self._streaming
+        reply.growing = lambda: job.rules.streaming and self._streaming()
         reply.silent = silent
         reply.words_for_silence = self.words_for_silence
         return reply

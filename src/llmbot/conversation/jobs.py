@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from llmbot.conversation.messages import Inbound
+from llmbot.conversation.rules import BOTS_OWN, Rules
 from llmbot.kernel.errors import DefectError
 from llmbot.resilience.fair import Priority
 
@@ -94,6 +95,7 @@ class Job:
     `noticed` is the notice that the user was shown while the job waits on; `in_flight_before` says
     that an earlier life had begun it, so that parts of the reply may stand on Discord unrecorded.
     `told` is the last notice given while it waited for its turn.
+    `rules` are what server, channel and user want, read anew at each attempt.
     `attempts` counts leases that may have ended by the message's own doing, `pauses` all waits.
     """
 
@@ -111,6 +113,7 @@ class Job:
     in_flight_before: bool = False
     pauses: int = 0
     times: Timeline = field(default_factory=Timeline)
+    rules: Rules = BOTS_OWN
 
     @property
     def message_id(self) -> int:

@@ -65,6 +65,8 @@ class Inbound:
 
     `message_id` is the interaction's id for a slash command. `mentions_us` is true for a mention
     of the bot's user or of its own role. `replies_to_us` is None where the edge cannot tell.
+    `role_ids` are the author's in this server, `parent_id` is the channel of a thread; both are
+    empty where the edge cannot tell.
     """
 
     message_id: int
@@ -87,6 +89,8 @@ class Inbound:
     may_speak: bool = True
     locale: str = ""
     interaction: InteractionRef | None = None
+    role_ids: tuple[int, ...] = ()
+    parent_id: int | None = None
 
     @property
     def created_s(self) -> float:
@@ -117,6 +121,8 @@ class CommandRequest:
     attachments: tuple[Attachment, ...] = ()
     locale: str = ""
     may_manage: bool = False
+    role_ids: tuple[int, ...] = ()
+    parent_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +135,16 @@ class CommandReply:
 
 @dataclass(frozen=True, slots=True)
 class CommandOption:
-    """One option of a slash command; `kind` is string, attachment or channel."""
+    """One option of a slash command; `kind` is string, attachment or channel.
+
+    Where there are `choices`, Discord lets users choose one of them and nothing else.
+    """
 
     name: str
     description: str
     kind: str = "string"
     required: bool = False
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +152,12 @@ class CommandDefinition:
     """A slash command as it is registered at Discord.
 
     `deferred` shows "is thinking" at once, before the handler is asked: for commands whose answer
-    comes by the queue, so that no disk can use up Discord's three seconds.
+    comes by the queue, so that no disk can use up Discord's three seconds. `for_managers` shows the
+    command to those who may manage the server; the handler still has to check.
     """
 
     name: str
     description: str
     options: tuple[CommandOption, ...] = ()
     deferred: bool = False
+    for_managers: bool = False

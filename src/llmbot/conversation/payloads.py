@@ -33,6 +33,7 @@ def load_inbound(payload: bytes | str) -> Inbound:
             **{
                 **raw,
                 "source": Source(raw["source"]),
+                "role_ids": tuple(raw.get("role_ids") or ()),
                 "attachments": _attachments(raw["attachments"]),
                 "referenced": _channel_message(raw["referenced"]),
                 "interaction": InteractionRef(**raw["interaction"]) if raw["interaction"] else None,

@@ -8,7 +8,7 @@ what goes wrong on the way          `trouble.py`: again, an honest notice, or a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
@@ -16,6 +16,7 @@ from llmbot.conversation.answer_cache import AnswerCache
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery, Reply
 from llmbot.conversation.generation import Generation
+from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.jobs import Job
 from llmbot.conversation.rendering import render_answer
 from llmbot.conversation.trouble import Trouble, is_model_away
@@ -37,6 +38,8 @@ class Pipeline:
     cache: AnswerCache
     stand_in_note: bool = True
     """Whether an answer says when it came from another model than the preferred one."""
+    rules: HouseRules | None = None
+    """What servers, channels and users set; without it the bot's own settings hold."""
 
     async def answer(self, job: Job) -> Exception | None:
         """Answer a leased job, or say honestly why not; its state is settled when this returns.
@@ -45,6 +48,7 @@ class Pipeline:
         """
         try:
             await self.usher.finished(job)
+            await self._apply_rules(job)
             async with self.delivery.open(job) as reply:
                 try:
                     await self._answer(job, reply)
@@ -61,6 +65,12 @@ class Pipeline:
         async with self.delivery.open(job, silent=True) as reply:
             await self.trouble.shed(job, reply)
 
+    async def _apply_rules(self, job: Job) -> None:
+        if self.rules is not None:
+            job.rules = await self.rules.of(job.inbound)
+            if job.rules.language:
+                job.inbound = replace(job.inbound, locale=job.rules.language)
+
     async def _answer(self, job: Job, reply: Reply) -> None:
         self.admission.admit(job)
         text = await self._words(job, reply) if job.answer is None else job.answer
@@ -74,7 +84,9 @@ class Pipeline:
             self.generation.check()
             context = await self.context.build(job)
             self.acknowledgement.generating(job)
-            answer = await self.generation.answer(job.message_id, context.prompt, reply)
+            answer = await self.generation.answer(
+                job.message_id, context.prompt, reply, prefer=job.rules.models
+            )
         except LlmbotError as error:
             kept = self.cache.find(job) if is_model_away(error) else None
             if kept is None:

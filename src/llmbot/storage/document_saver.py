@@ -19,7 +19,7 @@ from llmbot.storage.document_facts import StoreCondition
 from llmbot.storage.document_kinds import Ref
 from llmbot.storage.document_memory import Entry, HeldDocuments
 from llmbot.storage.document_recovery import DocumentShelf
-from llmbot.storage.document_thread import DiskThread
+from llmbot.storage.document_thread import DiskWorker
 from llmbot.storage.document_writer import Saved, Saving
 
 Announce = Callable[[Event], object]
@@ -62,7 +62,7 @@ class DocumentSaver:
         self,
         held: HeldDocuments,
         shelf: DocumentShelf,
-        thread: DiskThread,
+        thread: DiskWorker,
         clock: Clock,
         announce: Announce,
         settings: StoreSettings,

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from llmbot.kernel.errors import LlmbotError, ShuttingDownError, StoreUnavailableError
 from llmbot.storage.document_writer import unavailable
@@ -16,6 +16,22 @@ T = TypeVar("T")
 
 WAITING_MAX = 10_000
 """Pieces of work that may wait; a disk that hangs must not fill the memory."""
+
+
+class DiskWorker(Protocol):
+    """Does disk work in order; a simulation has its own."""
+
+    def start(self) -> None:
+        """Begin to work."""
+        ...
+
+    def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do a piece of work after those before it; see `DiskThread.do`."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish what waits; does nothing where it does not run."""
+        ...
 
 
 class DiskThread:

@@ -22,7 +22,7 @@ from llmbot.storage.document_memory import Entry, HeldDocuments
 from llmbot.storage.document_reader import DocumentReader
 from llmbot.storage.document_recovery import DocumentShelf, Loaded
 from llmbot.storage.document_saver import Announce, DocumentSaver, StoreSettings, settle
-from llmbot.storage.document_thread import DiskThread
+from llmbot.storage.document_thread import DiskThread, DiskWorker
 from llmbot.storage.filesystem import FileSystem, RealFileSystem
 
 __all__ = ["DocumentStore", "StoreSettings"]
@@ -43,15 +43,20 @@ class DocumentStore:
         *,
         files: FileSystem | None = None,
         settings: StoreSettings | None = None,
+        worker: Callable[[str], DiskWorker] = DiskThread,
     ) -> None:
-        """Keep documents below `root`, which must exist; opened by `start`."""
+        """Keep documents below `root`, which must exist; opened by `start`.
+
+        `files` is the disk, the machine's where none is given; `worker` makes, by its name, what
+        does the work on it.
+        """
         self._clock = clock
         self._announce = announce
         self._settings = settings or StoreSettings()
         self.reader = DocumentReader(root, kinds, files or RealFileSystem())
         self.shelf = DocumentShelf(self.reader, clock)
-        self._readings = DiskThread("llmbot-documents-reader")
-        self._writings = DiskThread("llmbot-documents-writer")
+        self._readings = worker("llmbot-documents-reader")
+        self._writings = worker("llmbot-documents-writer")
         self._held = HeldDocuments(self._settings.held_bytes_max)
         self._saver = DocumentSaver(
             self._held,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from llmbot.conversation.commands.settings import SERVER_CHOICES, USER_CHOICES
 from llmbot.conversation.messages import CommandDefinition, CommandOption
 
-ESSENTIAL = frozenset({"chat", "status", "clear"})
+ESSENTIAL = frozenset({"chat", "status", "clear", "privacy"})
 """Commands that ask, tell how the bot is, or protect privacy: overload does not switch them off."""
 
 DEFINITIONS: tuple[CommandDefinition, ...] = (
@@ -20,5 +21,23 @@ DEFINITIONS: tuple[CommandDefinition, ...] = (
     CommandDefinition("ping", "See whether the bot is there, and how fast"),
     CommandDefinition("status", "See how the bot is doing"),
     CommandDefinition("clear", "Make the bot forget what was said in this channel"),
+    CommandDefinition(
+        "settings",
+        "For who manages the server: see and set how the bot behaves here",
+        (
+            CommandOption("setting", "What to set; leave out to see all", choices=SERVER_CHOICES),
+            CommandOption("value", "The new value; `default` sets it back"),
+            CommandOption("channel", "For this channel alone", kind="channel"),
+        ),
+        for_managers=True,
+    ),
+    CommandDefinition(
+        "preferences",
+        "See and set what you like, wherever you talk to the bot",
+        (
+            CommandOption("setting", "What to set; leave out to see all", choices=USER_CHOICES),
+            CommandOption("value", "The new value; `default` sets it back"),
+        ),
+    ),
     CommandDefinition("help", "What the bot can do"),
 )

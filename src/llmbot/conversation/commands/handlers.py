@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from llmbot.conversation.commands.definitions import ESSENTIAL
@@ -48,11 +48,14 @@ class Commands:
         *,
         busy: Callable[[], bool] = lambda: False,
         on_clear: Callable[[int], None] = lambda _: None,
+        more: Mapping[str, Handler] | None = None,
+        allows: Callable[[CommandRequest], bool] = lambda _: True,
     ) -> None:
         """Read the bot's state with `state`; queue questions through `inbox`.
 
         While `busy`, only the essential commands are served; `on_clear` hears of a channel that is
-        to be forgotten.
+        to be forgotten. `more` handles further commands; `allows` says whether the rules of a
+        server let somebody ask the model there.
         """
         self._inbox = inbox
         self._memory = memory
@@ -68,7 +71,9 @@ class Commands:
             "status": self._status,
             "clear": self._clear,
             "help": self._help,
+            **(more or {}),
         }
+        self._allows = allows
 
     async def handle(self, request: CommandRequest) -> CommandReply | None:
         """Answer a command; None says that the answer follows by the queue."""
@@ -99,6 +104,8 @@ class Commands:
             self._bus.publish(CommandExecuted(name, outcome, took_ms))
 
     async def _chat(self, request: CommandRequest) -> CommandReply | None:
+        if not self._allows(request):
+            return CommandReply(notice("not_here", request.locale))
         inbound = Inbound(
             message_id=request.interaction.id,
             channel_id=request.channel_id,
@@ -111,6 +118,8 @@ class Commands:
             attachments=request.attachments,
             locale=request.locale,
             interaction=request.interaction,
+            role_ids=request.role_ids,
+            parent_id=request.parent_id,
         )
         await self._inbox.accept(inbound, None)
         return None
@@ -154,7 +163,9 @@ class Commands:
             "Mention me, reply to me, or write to me directly, and I answer. Pictures, PDFs and "
             "text files are welcome.\n"
             "`/chat` asks without a mention · `/ping` and `/status` say how I am · "
-            "`/clear` makes me forget this channel."
+            "`/clear` makes me forget this channel · `/preferences` sets what you like · "
+            "`/privacy` shows or deletes what I keep of you · "
+            "`/settings` is for those who manage a server."
         )
 
 
