@@ -7,120 +7,42 @@ is continued, an empty one asked for again with less thinking. Every call's outc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from math import inf
-from typing import Protocol
 
-from llmbot.conversation.ports import (
-    Finish,
-    FinishReason,
-    Model,
-    ModelDeadlines,
-    Prompt,
-    Role,
-    Turn,
-    Words,
+from llmbot.conversation.calls import (
+    Answer,
+    Call,
+    Candidate,
+    Failure,
+    GenerationSettings,
+    Guard,
+    Passage,
+    Prospect,
+    Show,
+    worst,
 )
+from llmbot.conversation.ports import Prompt
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (
-    BreakerOpenError,
     LlmbotError,
     ModelBlockedError,
-    ModelEmptyError,
     ModelRequestRefusedError,
     ModelStreamCutError,
-    ModelUnavailableError,
     TransientError,
 )
-from llmbot.kernel.events import EventBus, ModelAnswered, ModelFailed
+from llmbot.kernel.events import EventBus
 from llmbot.resilience.deadline import Deadline
 from llmbot.resilience.retry import RetryPolicy
 
-
-class Show(Protocol):
-    """Where words go while the model speaks."""
-
-    def words(self, text: str) -> None:
-        """More of the answer."""
-        ...
-
-    def restart(self) -> None:
-        """The answer starts anew."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Prospect:
-    """Whether a model may be asked, and when: what is told to those who wait."""
-
-    ready: bool
-    """It may be asked and is not known to be unwell."""
-    wait_s: float | None
-    """Seconds until it may be asked, 0 for now; None where nobody knows."""
-
-
-class Guard(Protocol):
-    """What stands before a model: breaker and limits. See `resilience`."""
-
-    def check(self) -> None:
-        """Raise what `enter` would, without taking a place."""
-        ...
-
-    def enter(self) -> Passage:
-        """Let one call through, or raise a TransientError with the wait."""
-        ...
-
-    def prospect(self) -> Prospect:
-        """Whether the next call would be let through, and else when."""
-        ...
-
-
-class Passage(Protocol):
-    """One call that was let through; exactly one of these ends it."""
-
-    def succeeded(self, duration_s: float) -> None:
-        """It ended well."""
-        ...
-
-    def failed(self, error: LlmbotError) -> None:
-        """It failed."""
-        ...
-
-    def abandoned(self) -> None:
-        """It was cancelled: neither."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model of the chain with what guards it."""
-
-    model: Model
-    guard: Guard
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer; `ended` is "", "length" or "blocked" where it ends before its end."""
-
-    text: str
-    provider: str
-    model: str
-    stand_in: bool
-    ended: str
-    tokens_in: int
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationSettings:
-    """Limits of one answer."""
-
-    deadlines: ModelDeadlines = field(default_factory=ModelDeadlines)
-    chain_s: float = 90.0
-    """Seconds for going down the chain: after them no further model is tried."""
-    continuations_max: int = 2
-    answer_characters_max: int = 40_000
+__all__ = [
+    "Answer",
+    "Candidate",
+    "Generation",
+    "GenerationSettings",
+    "Guard",
+    "Passage",
+    "Prospect",
+    "Show",
+]
 
 
 class Generation:
@@ -151,13 +73,12 @@ class Generation:
             RefusedError: no model will ever answer this.
         """
         deadline = Deadline.after(self._clock, self._settings.chain_s)
-        attempt = 0
+        tries = _Tries(self._retries, deadline)
         while True:
-            attempt += 1
             try:
-                answer = await self._down_the_chain(message_id, prompt, show, deadline, prefer)
+                answer = await self._down_the_chain(message_id, prompt, show, tries, prefer)
             except TransientError as error:
-                pause_s = self._retries.next_delay(attempt, error, deadline)
+                pause_s = tries.pause_s(error)
                 if pause_s is None:
                     raise
                 await self._clock.sleep(pause_s)
@@ -171,15 +92,15 @@ class Generation:
         Raises:
             TransientError: with the shortest wait.
         """
-        errors: list[LlmbotError] = []
+        failures: list[Failure] = []
         for candidate in self.chain:
             try:
                 candidate.guard.check()
             except LlmbotError as error:
-                errors.append(error)
+                failures.append((candidate.model.provider, error))
             else:
                 return
-        raise _worst(errors)
+        raise worst(failures)
 
     def prospect(self) -> Prospect:
         """Whether some model of the chain may be asked, and else when the first one may."""
@@ -194,23 +115,47 @@ class Generation:
         message_id: int,
         prompt: Prompt,
         show: Show,
-        deadline: Deadline,
+        tries: _Tries,
         prefer: Sequence[str],
     ) -> Answer:
-        errors: list[LlmbotError] = []
+        failures: list[Failure] = []
         for place, candidate in enumerate(self._in_order(prefer)):
-            if errors and deadline.expired():
+            if failures and tries.deadline.expired():
                 break
-            call = _Call(candidate, message_id, place, self._bus, self._clock, self._settings)
             try:
-                return await call.answer(prompt, show)
+                return await self._ask(candidate, message_id, place, prompt, show, tries)
             except (ModelBlockedError, ModelRequestRefusedError):
                 # The question itself was refused: another model is not asked to overlook that.
                 raise
             except LlmbotError as error:
-                errors.append(error)
+                failures.append((candidate.model.provider, error))
                 show.restart()
-        raise _worst(errors)
+        raise worst(failures)
+
+    async def _ask(
+        self,
+        candidate: Candidate,
+        message_id: int,
+        place: int,
+        prompt: Prompt,
+        show: Show,
+        tries: _Tries,
+    ) -> Answer:
+        """One model's answer; a stream that was cut is asked for again there.
+
+        The connection broke, not the model: the next one has no better connection, and this one is
+        preferred. All other failures go to the next model at once.
+        """
+        while True:
+            call = Call(candidate, message_id, place, self._bus, self._clock, self._settings)
+            try:
+                return await call.answer(prompt, show)
+            except ModelStreamCutError as error:
+                pause_s = tries.pause_s(error)
+                if pause_s is None:
+                    raise
+                show.restart()
+                await self._clock.sleep(pause_s)
 
     def _in_order(self, prefer: Sequence[str]) -> list[Candidate]:
         """The chain, those to prefer before the others; a name that is not there moves nothing."""
@@ -218,152 +163,15 @@ class Generation:
         return sorted(self.chain, key=lambda c: places.get(c.model.name, len(places)))
 
 
-def _worst(errors: Sequence[LlmbotError]) -> LlmbotError:
-    """What the failed chain means for the message: a wait if any model may serve later."""
-    transient = [error for error in errors if isinstance(error, TransientError)]
-    if not transient:
-        return errors[-1] if errors else ModelUnavailableError("no model is configured")
-    # Whoever named no wait may serve at any moment; the same of an open breaker is not known.
-    return min(transient, key=_named_wait)
+class _Tries:
+    """How often one message was tried anew, wherever in the chain: one budget for all of it."""
 
+    def __init__(self, retries: RetryPolicy, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self._retries = retries
+        self._made = 0
 
-def _named_wait(error: TransientError) -> float:
-    if error.retry_after_s is not None:
-        return error.retry_after_s
-    return inf if isinstance(error, BreakerOpenError) else 0.0
-
-
-class _Call:
-    """One model's try at one answer, with its continuations."""
-
-    def __init__(
-        self,
-        candidate: Candidate,
-        message_id: int,
-        place: int,
-        bus: EventBus,
-        clock: Clock,
-        settings: GenerationSettings,
-    ) -> None:
-        self._candidate = candidate
-        self._message_id = message_id
-        self._place = place
-        self._bus = bus
-        self._clock = clock
-        self._settings = settings
-        self._text: list[str] = []
-        self._length = 0
-
-    async def answer(self, prompt: Prompt, show: Show) -> Answer:
-        ended = ""
-        tokens_in = 0
-        try:
-            finish = await self._first(prompt, show)
-            tokens_in = finish.tokens_in
-            for _ in range(self._settings.continuations_max):
-                if finish.reason is FinishReason.STOP or self._full:
-                    break
-                finish = await self._stream(self._continuation(prompt), show)
-            ended = "" if finish.reason is FinishReason.STOP else "length"
-        except ModelBlockedError:
-            if not self._length:
-                raise
-            ended = "blocked"
-        return Answer(
-            text="".join(self._text).strip(),
-            provider=self._candidate.model.provider,
-            model=self._candidate.model.name,
-            stand_in=self._place > 0,
-            ended=ended,
-            tokens_in=tokens_in,
-        )
-
-    @property
-    def _full(self) -> bool:
-        return self._length >= self._settings.answer_characters_max
-
-    async def _first(self, prompt: Prompt, show: Show) -> Finish:
-        """The first stream; one that had no word is asked for again, with little thinking."""
-        try:
-            finish = await self._stream(prompt, show)
-        except ModelEmptyError:
-            finish = None
-        if finish is not None and self._length:
-            return finish
-        finish = await self._stream(replace(prompt, little_thinking=True), show)
-        if not self._length:
-            raise ModelEmptyError
-        return finish
-
-    def _continuation(self, prompt: Prompt) -> Prompt:
-        spoken = Turn(Role.MODEL, "".join(self._text))
-        go_on = Turn(Role.USER, "Go on exactly where you stopped. Repeat nothing.")
-        return replace(prompt, turns=(*prompt.turns, spoken, go_on))
-
-    async def _stream(self, prompt: Prompt, show: Show) -> Finish:
-        """One call: guarded, told as an event whichever way it ends."""
-        passage = self._candidate.guard.enter()
-        started = self._clock.monotonic()
-        first_words_at = 0.0
-        finish: Finish | None = None
-        try:
-            stream = self._candidate.model.stream(prompt, self._settings.deadlines)
-            async with aclosing(stream) as items:
-                async for item in items:
-                    if isinstance(item, Finish):
-                        finish = item
-                        continue
-                    first_words_at = first_words_at or self._clock.monotonic()
-                    self._take(item, show)
-            if finish is None:
-                raise ModelStreamCutError  # noqa: TRY301 - the port forbids it; an adapter's bug must not pass for an answer
-        except LlmbotError as error:
-            passage.failed(error)
-            self._tell_failed(error, started)
-            raise
-        except BaseException:
-            passage.abandoned()
-            raise
-        took = self._clock.monotonic() - started
-        passage.succeeded(took)
-        self._tell_answered(finish, started, first_words_at or started, took)
-        return finish
-
-    def _take(self, item: Words, show: Show) -> None:
-        room = self._settings.answer_characters_max - self._length
-        text = item.text[:room] if room > 0 else ""
-        if text:
-            self._text.append(text)
-            self._length += len(text)
-            show.words(text)
-
-    def _tell_answered(
-        self, finish: Finish, started: float, first_words_at: float, took_s: float
-    ) -> None:
-        model = self._candidate.model
-        self._bus.publish(
-            ModelAnswered(
-                message_id=self._message_id,
-                provider=model.provider,
-                model=model.name,
-                finish=finish.reason.value,
-                first_words_ms=round((first_words_at - started) * 1000),
-                duration_ms=round(took_s * 1000),
-                tokens_in=finish.tokens_in,
-                tokens_out=finish.tokens_out,
-            )
-        )
-
-    def _tell_failed(self, error: LlmbotError, started: float) -> None:
-        model = self._candidate.model
-        self._bus.publish(
-            ModelFailed(
-                message_id=self._message_id,
-                provider=model.provider,
-                model=model.name,
-                code=error.code,
-                attempt=self._place + 1,
-                duration_ms=round((self._clock.monotonic() - started) * 1000),
-                detail=str(error),
-            )
-        )
+    def pause_s(self, error: LlmbotError) -> float | None:
+        """The wait before another try that was paid for, or None where there must be none."""
+        self._made += 1
+        return self._retries.next_delay(self._made, error, self.deadline)
