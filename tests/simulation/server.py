@@ -312,7 +312,6 @@ class Server:
         for number, event in session.events:
             if number > sequence:
                 listener.push(Frame(event.kind, number, event))
-        session.sequence += 1
         listener.push(Frame("RESUMED", session.sequence))
 
     def leave(self, listener: Listener) -> None:

@@ -126,6 +126,15 @@ def test_day_of_refused_identifies_keeps_the_budget() -> None:
     assert identifies < 500
 
 
+def test_gateway_that_was_away_is_found_soon_after_its_return() -> None:
+    """Tries that reach nobody cost no identify: however many they were, pauses stay short."""
+    steps = ladder()
+    steps.session = None
+    for _ in range(50):
+        steps.down(Ending(End.UNREACHABLE), resuming=False)
+        assert steps.pause_s() <= SETTINGS.backoff_cap_s
+
+
 def test_invalid_session_waits_as_discord_asks() -> None:
     """After op 9 one to five seconds pass before the next identify."""
     steps = ladder()

@@ -149,6 +149,8 @@ class Ladder:
     unreachable: int = 0
     """Tries in a row that found nobody."""
     _failures: int = 0
+    _in_vain: int = 0
+    """Identifies since the last good connection; one that reached nobody is none."""
     _refusals: int = 0
     _fruitless: int = 0
     _invalid: bool = False
@@ -184,6 +186,8 @@ class Ladder:
         first_refused = resuming and ending.end is End.INVALID and self._failures == 0
         good = stable or first_refused
         self._failures = 0 if good else min(_DOUBLINGS_MAX, self._failures + 1)
+        identified = not resuming and ending.end is not End.UNREACHABLE
+        self._in_vain = 0 if good else self._in_vain + identified
         self.unreachable = self.unreachable + 1 if ending.end is End.UNREACHABLE else 0
         # After a refused resume the identify is not delayed: its own pace is in the budget.
         self._invalid = ending.end is End.INVALID and not resuming
@@ -206,7 +210,7 @@ class Ladder:
     def pause_s(self) -> float:
         """Seconds before the next try: full jitter, growing while connections do not last."""
         cap = self.settings.backoff_cap_s
-        if self.session is None and self._failures >= _IDENTIFY_FAILURES:
+        if self.session is None and self._in_vain >= _IDENTIFY_FAILURES:
             # Identifies that lead nowhere would use up the day's budget in hours.
             cap *= _IDENTIFY_CAP_FACTOR
         ceiling = self.settings.backoff_base_s * 2**self._failures
