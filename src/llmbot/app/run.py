@@ -6,14 +6,19 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from llmbot import __version__
 from llmbot.app.bootstrap import build
+from llmbot.app.healing_desk import BotDesk
+from llmbot.app.healing_wiring import HealingService, build_control_plane
 from llmbot.app.parts import House, Mode
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor import Supervisor
 from llmbot.app.telemetry import Telemetry
 from llmbot.app.views import BotViews
+from llmbot.console.api.incidents import incident_routes
+from llmbot.console.api.runbooks import runbook_routes
 from llmbot.console.api.server import OperatorApi
 from llmbot.console.gate import GateSettings
 from llmbot.console.views import Life
@@ -94,15 +99,22 @@ async def _live(
 ) -> int:
     bus, settings = house.bus, house.settings
     ending = Ending()
-    views = BotViews(lambda: ending.ask("restart requested", RESTART_EXIT))
+    ask_restart = partial(ending.ask, "restart requested", RESTART_EXIT)
+    views = BotViews(ask_restart)
+    healing = HealingService()
+    desk = BotDesk(lambda: healing.plane)
     gate = GateSettings(
         host=settings.http.host,
         token=settings.http.admin_token.get_secret_value(),
         trusted_hosts=tuple(settings.http.trusted_hosts),
     )
-    api = OperatorApi(views, gate, settings.http.port, house.clock)
-    bot = build(house, views.bot_state, (api,))
+    more = (incident_routes(lambda: desk), runbook_routes(lambda: desk))
+    api = OperatorApi(views, gate, settings.http.port, house.clock, more)
+    bot = build(house, views.bot_state, (api, healing))
     views.attach(bot)
+    plane = build_control_plane(bot, views.life, ask_restart)
+    plane.journal.subscribe(desk.hear)
+    healing.attach(bot, plane)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.ask, signal.Signals(number).name)

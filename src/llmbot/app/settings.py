@@ -34,6 +34,7 @@ from llmbot.app.settings_groups import (
     StorageSettings,
     secrets_of,
 )
+from llmbot.app.settings_healing import HealingSettings
 from llmbot.app.settings_limits import LimitSettings
 from llmbot.app.settings_sources import explain, known_names, nest, read_env_file, strangers
 from llmbot.kernel.errors import SettingsError
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     streaming: StreamingSettings = StreamingSettings()
     personas: PersonaSettings = PersonaSettings()
     logs: LogSettings = LogSettings()
+    healing: HealingSettings = HealingSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -119,7 +121,13 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret that is set, for the scrubber."""
-        groups: tuple[Group, ...] = (self.discord, self.gemini, self.http, *self.fallbacks)
+        groups: tuple[Group, ...] = (
+            self.discord,
+            self.gemini,
+            self.http,
+            self.healing,
+            *self.fallbacks,
+        )
         address = urlsplit(self.storage.database_url)
         password = (address.password,) if address.password else ()
         return tuple(s for group in groups for s in secrets_of(group)) + password

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from collections.abc import Sequence
+
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,7 +22,9 @@ from llmbot.kernel.errors import LlmbotError
 PROBLEMS_SHOWN_MAX = 20
 
 
-def create_api(views: Views, gate: GateSettings, clock: Clock) -> FastAPI:
+def create_api(
+    views: Views, gate: GateSettings, clock: Clock, more: Sequence[APIRouter] = ()
+) -> FastAPI:
     """Put the routes behind the gate; nothing is read or served yet."""
     refusals = {
         code: {"model": ProblemShape, "content": {MEDIA_TYPE: {}}, "description": words}
@@ -42,6 +46,8 @@ def create_api(views: Views, gate: GateSettings, clock: Clock) -> FastAPI:
     )
     api.include_router(health_routes(views))
     api.include_router(admin_routes(views, clock))
+    for routes in more:
+        api.include_router(routes)
     api.add_exception_handler(RequestValidationError, _wrong_field)
     api.add_exception_handler(HTTPException, _no_such_thing)
     api.add_exception_handler(LlmbotError, _known_error)

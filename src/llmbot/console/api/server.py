@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import uvicorn
+from fastapi import APIRouter
 
 from llmbot.console.api.factory import create_api
 from llmbot.console.api.listen import listen_on
@@ -25,9 +27,16 @@ class OperatorApi:
     name = "api"
     needs: tuple[str, ...] = ()
 
-    def __init__(self, views: Views, gate: GateSettings, port: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        views: Views,
+        gate: GateSettings,
+        port: int,
+        clock: Clock,
+        more: Sequence[APIRouter] = (),
+    ) -> None:
         """Build the application; nothing listens yet. Port 0 takes a free one, and keeps it."""
-        self._app = create_api(views, gate, clock)
+        self._app = create_api(views, gate, clock, more)
         self._host = gate.host.strip("[]")
         self._port = port
         self._server: uvicorn.Server | None = None

@@ -1,0 +1,155 @@
+"""`/api/runbooks`: what the bot can do by itself, what it did, and the switches over it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+from starlette.responses import Response
+
+from llmbot.console.api.incidents import DoneShape, GetDesk
+from llmbot.console.api.models import ProblemShape, Shape
+from llmbot.console.api.problem import problem
+from llmbot.console.desk import Desk
+from llmbot.operations.executor import Outcome, Result
+from llmbot.operations.runbook import Runbook
+
+Name = Annotated[str, Path(max_length=60, description="name of a runbook")]
+_GOOD = {Outcome.MENDED, Outcome.NOTHING, Outcome.TOLD, Outcome.WAITS}
+
+
+class RunBody(Shape):
+    """How to run it."""
+
+    target: str = Field("", max_length=100, description="what it is run for, e.g. a model or file")
+    dry_run: bool = False
+
+
+class ReasonBody(Shape):
+    """A switch with its reason; an empty reason puts it back."""
+
+    reason: str = Field("", max_length=300)
+
+
+class RunShape(Shape):
+    """What came of it."""
+
+    success: bool
+    outcome: str
+    reason: str
+    run: str
+    acts: list[str]
+    refused: dict[str, str]
+    check: str
+
+
+def runbook_routes(desk: GetDesk) -> APIRouter:
+    """The routes; `desk` answers once the bot was put together."""
+    routes = APIRouter(prefix="/api/runbooks", tags=["runbooks"])
+    unknown: dict[int | str, dict[str, Any]] = {
+        404: {"model": ProblemShape, "description": "no such runbook"}
+    }
+
+    @routes.get("", summary="Every runbook")
+    async def list_() -> dict[str, Any]:
+        return {"runbooks": {each.name: describe(each, desk()) for each in desk().runbooks()}}
+
+    _rail_routes(routes, desk)
+
+    @routes.get("/{name}", summary="One runbook", responses=unknown, response_model=dict[str, Any])
+    async def show(name: Name) -> dict[str, Any] | Response:
+        found = _find(desk(), name)
+        return _unknown(desk()) if found is None else describe(found, desk())
+
+    @routes.post(
+        "/{name}/run",
+        summary="Run it by hand, or tell what it would do",
+        responses={
+            **unknown,
+            409: {"model": RunShape, "description": "a guard rail refused, or it did not help"},
+        },
+        response_model=RunShape,
+    )
+    async def run(name: Name, body: RunBody, response: Response) -> RunShape | Response:
+        found = _find(desk(), name)
+        if found is None:
+            return _unknown(desk())
+        result = await desk().run(found, body.target, "operator", dry=body.dry_run)
+        shape = shape_of(result)
+        response.status_code = 200 if shape.success else 409
+        return shape
+
+    @routes.post(
+        "/{name}/approve",
+        summary="Say yes to what it asked, and let it act again if it was set aside",
+        responses=unknown,
+        response_model=DoneShape,
+    )
+    async def approve(name: Name) -> DoneShape | Response:
+        found = _find(desk(), name)
+        if found is None:
+            return _unknown(desk())
+        given = await desk().approve(found.name, "operator")
+        await desk().return_to_use(found.name, "operator")
+        return DoneShape(detail=f"approved: {'; '.join(given)}" if given else "nothing was asked")
+
+    return routes
+
+
+def _rail_routes(routes: APIRouter, desk: GetDesk) -> None:
+    """What is over all runbooks; added before `/{name}`, which would take their names."""
+
+    @routes.get("/history", summary="The last runs, the newest first")
+    async def history() -> dict[str, Any]:
+        return {"runs": list(desk().history())}
+
+    @routes.get("/rails", summary="Mode, switches, caps")
+    async def rails() -> dict[str, Any]:
+        return dict(desk().rails())
+
+    @routes.post("/kill", summary="Throw the kill switch, or with no reason put it back")
+    async def kill(body: ReasonBody) -> DoneShape:
+        await desk().kill(body.reason, "operator")
+        return DoneShape(detail=body.reason or "automation may act again")
+
+    @routes.post("/pause", summary="Pause what is automatic, or with no reason go on")
+    async def pause(body: ReasonBody) -> DoneShape:
+        await desk().pause(body.reason, "operator")
+        return DoneShape(detail=body.reason or "the pause is over")
+
+
+def describe(runbook: Runbook, desk: Desk) -> dict[str, Any]:
+    """One runbook with what the guard rails say of it."""
+    return {
+        "name": runbook.name,
+        "title": runbook.title,
+        "rows": list(runbook.rows),
+        "part": str(runbook.part),
+        "steps": [step.name for step in runbook.steps],
+        "people": list(runbook.people),
+        **desk.state_of(runbook.name),
+    }
+
+
+def shape_of(result: Result) -> RunShape:
+    """A result as an answer."""
+    return RunShape(
+        success=result.outcome in _GOOD,
+        outcome=str(result.outcome),
+        reason=result.reason,
+        run=result.run,
+        acts=list(result.acts),
+        refused={refusal.rail: refusal.reason for refusal in result.refusals},
+        check="" if result.check is None else result.check.detail,
+    )
+
+
+def _find(desk: Desk, name: str) -> Runbook | None:
+    return next((each for each in desk.runbooks() if each.name == name), None)
+
+
+def _unknown(desk: Desk) -> Response:
+    names = ", ".join(each.name for each in desk.runbooks())
+    words = f"There is no such runbook; there are: {names}."
+    return problem(404, "unknown_runbook", words, "Use one of the names.")

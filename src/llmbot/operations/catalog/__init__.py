@@ -1,0 +1,1 @@
+"""The runbooks, one for each recovery procedure of the operators' document and catalogue row."""

@@ -1,0 +1,119 @@
+"""The causes that the bot can name: row of the catalogue, severity, runbook, words and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llmbot.operations.ports import Part
+
+
+class Severity(StrEnum):
+    """Of an incident; P0 is the worst. Source: the runbook's recovery priorities."""
+
+    P0 = "P0"
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+
+    def worse(self) -> Severity:
+        """One step up, at most P0."""
+        return _SEVERITIES[max(0, _SEVERITIES.index(self) - 1)]
+
+
+_SEVERITIES = tuple(Severity)
+
+
+@dataclass(frozen=True, slots=True)
+class CauseFacts:
+    """What is known of a cause before it ever happens."""
+
+    name: str
+    row: int
+    part: Part
+    severity: Severity
+    words: str
+    runbook: str
+    remedy: str
+    """For people: what helps where no runbook can, and what prevents it."""
+
+
+def _all() -> dict[str, CauseFacts]:
+    p0, p1, p2, p3 = Severity
+    model, discord = Part.MODEL, Part.DISCORD
+    rows = (
+        ("model-quota-minute", 1, model, p2, "A model's quota for the minute is used up",
+         "model-quota", "Add models to the chain or raise the provider's quota."),
+        ("model-quota-day", 2, model, p1, "A model's quota for the day is gone",
+         "model-quota", "Add models to the chain, raise the quota or add a fallback provider."),
+        ("model-unavailable", 3, model, p1, "A model's provider answers with errors",
+         "gemini-recovery", "Wait for the provider; a fallback provider bridges its outages."),
+        ("model-broken-off", 4, model, p1, "A model hangs or breaks its answers off",
+         "api-interaction", "Wait for the provider; shorter deadlines move on sooner."),
+        ("model-credentials", 5, model, p0, "The provider refuses the key",
+         "model-credentials", "Set GOOGLE_API_KEY to a valid key; `llmbot config test` tries it."),
+        ("model-missing", 5, model, p0, "The provider does not know a model",
+         "model-credentials", "Correct GEMINI_MODEL; `llmbot config test` lists what exists."),
+        ("model-wordless", 6, model, p2, "A model blocks questions or ends without a word",
+         "api-interaction", "Look at the persona and the context; users were told honestly."),
+        ("gateway-away", 7, discord, p0, "The connection to Discord's gateway is away",
+         "discord-recovery", "Wait for Discord; look at the network of this machine."),
+        ("gateway-dropped", 7, discord, p1, "The gateway's session broke and was won back",
+         "discord-recovery", "Nothing, unless it comes often."),
+        ("discord-refuses", 8, discord, p0, "Discord refuses the token or the intents",
+         "discord-credentials", "Set a valid DISCORD_TOKEN, switch on the intents, then restart."),
+        ("discord-rest", 9, discord, p1, "Calls to Discord fail or are held back",
+         "discord-rest", "Wait for Discord; fewer edits (EDIT_INTERVAL_S) need fewer calls."),
+        ("discord-breaker", 9, discord, p1, "The breaker before Discord is open",
+         "circuit-breaker", "Wait for Discord; it is probed again and again."),
+        ("channel-set-aside", 10, discord, p2, "The bot may not speak in a channel",
+         "channel-permission", "Give the bot View Channel, Send Messages, Read Message History."),
+        ("duplicates", 11, Part.QUEUE, p1, "Messages are delivered more than once",
+         "duplicates", "Nothing: each is answered once; it ends with Discord's trouble."),
+        ("unclean-end", 12, Part.SERVICES, p0, "The process ended without a stop",
+         "service-start", "Look for who killed it: the machine's log tells of lack of memory."),
+        ("messages-missed", 13, discord, p1, "Messages were sent while the bot could not hear",
+         "backfill", "Nothing: those young enough are answered, the others told."),
+        ("overload", 14, Part.QUEUE, p1, "More messages come than can be served",
+         "rate-limiter", "Raise WORKERS_MAX or add models; limit users (RATE_LIMIT_USER_RPM)."),
+        ("slow-responses", 15, Part.QUEUE, p1, "Answers take too long",
+         "response-time", "Look at the stages in /api/health/performance."),
+        ("memory", 16, Part.MEMORY, p1, "Resident memory is above its limit",
+         "memory", "Look at /api/health/memory/detailed; raise MEMORY_LIMIT_MB if it fits."),
+        ("data-damaged", 17, Part.DOCUMENTS, p0, "A document is damaged",
+         "datastore", "Look at the quarantine and at the disk's health."),
+        ("data-mended", 17, Part.DOCUMENTS, p0, "Damage to stored data was found and mended",
+         "datastore", "Look at the quarantine and at the disk's health."),
+        ("disk-full", 18, Part.DISK, p0, "The disk is nearly full",
+         "disk", "Free space or move DATA_DIR and LOG_DIR."),
+        ("store-refuses", 18, Part.DATABASE, p0, "The database refuses",
+         "disk", "Free space, make the data directory writable, look at the database's server."),
+        ("locks", 19, Part.LOCKS, p1, "A lock is held for ever, or tasks wait in a circle",
+         "mutex", "Report the circle; it is a defect."),
+        ("locks-broken", 19, Part.LOCKS, p1, "A lock was taken from its holder",
+         "mutex", "Report the circle; it is a defect."),
+        ("loop-blocked", 20, Part.LOOP, p1, "The event loop was blocked",
+         "loop", "Report the stack; it is a defect, or the machine is starved."),
+        ("dead-letters", 21, Part.QUEUE, p2, "A message failed each time and was given up",
+         "dead-letter", "Look at the dead letters; retry or drop them."),
+        ("service-failed", 22, Part.SERVICES, p0, "A service has failed",
+         "service-start", "Look at its last error; `llmbot restart` starts all anew."),
+        ("task-died", 23, Part.SERVICES, p1, "A background task died",
+         "service-start", "Report it with the log lines around it; it is a defect."),
+        ("command-failed", 24, Part.QUEUE, p2, "A command failed",
+         "commands", "Try it by `POST /api/test/command`; look at the bot's permissions."),
+        ("context-failed", 25, Part.CONTEXT, p2, "Parts of a large context failed",
+         "large-context", "Look at the disk's space; the answer says what is missing."),
+        ("config-refused", 26, Part.CONFIG, p0, "A configuration is wrong and was not taken",
+         "configuration", "Correct the settings; `llmbot config validate` names each problem."),
+        ("clock-jump", 27, Part.CLOCK, p2, "The wall clock jumped",
+         "clock", "Look at the machine's time synchronisation."),
+        ("sensor-failed", 0, Part.SENSORS, p2, "A sensor cannot look",
+         "sensors", "Report it; until then nobody watches that part."),
+    )  # fmt: skip
+    del p3
+    return {row[0]: CauseFacts(*row) for row in rows}
+
+
+CAUSES: Mapping[str, CauseFacts] = _all()

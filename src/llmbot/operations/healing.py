@@ -1,0 +1,107 @@
+"""The control plane on one screen: sense, assess, diagnose, permit, act, validate, report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from llmbot.kernel.clock import Clock
+from llmbot.operations.casebook import Casebook
+from llmbot.operations.catalog.shelf import RUNBOOKS
+from llmbot.operations.checklist import validate_all
+from llmbot.operations.diagnosis import Cause, diagnose
+from llmbot.operations.executor import Executor, Order
+from llmbot.operations.guardrails import Rails
+from llmbot.operations.pacing import Pacing
+from llmbot.operations.ports import Plant
+from llmbot.operations.sensors import Senses
+
+LOOK_EVERY_S = 0.5
+CALM_S = 1.5
+"""An incident whose causes are all gone for so long is closed."""
+
+Collect = Callable[[str], Coroutine[None, None, None]]
+
+
+@dataclass(slots=True)
+class Healing:
+    """The loop; the looking goes on while a treatment is under way."""
+
+    senses: Senses
+    plant: Plant
+    rails: Rails
+    executor: Executor
+    casebook: Casebook
+    pacing: Pacing
+    collect: Collect
+    clock: Clock
+    causes: tuple[Cause, ...] = ()
+    _busy: asyncio.Task[None] | None = None
+    _calm_since: float | None = None
+
+    async def run(self) -> None:
+        """Look twice a second until cancelled."""
+        try:
+            while True:
+                began = self.clock.monotonic()
+                await self.clock.sleep(LOOK_EVERY_S)
+                await self.round(lag_s=self.clock.monotonic() - began - LOOK_EVERY_S)
+        finally:
+            if self._busy is not None:
+                self._busy.cancel()
+                await asyncio.gather(self._busy, return_exceptions=True)
+
+    async def round(self, *, lag_s: float = 0.0) -> None:
+        """One round of the loop."""
+        self.senses.look(lag_s=lag_s)  # sense, assess
+        now = self.clock.monotonic()
+        self.causes = diagnose(self.senses.active(), self.plant, now)  # diagnose
+        fresh = await self.casebook.update(self.causes)
+        for name in fresh:
+            if self.rails.alarm(name):
+                await self.casebook.say("Storm: many alarms at once; collecting, not acting.")
+        self._calm_since = None if self.causes else self._calm_since or now
+        if self._busy is not None and not self._busy.done():
+            return
+        if fresh and self.casebook.current is not None:
+            self._begin(self.collect(self.casebook.current.id), "collect metrics")
+        elif (cause := self.pacing.due(self.causes)) is not None:
+            self._begin(self._treat(cause), f"treat {cause.name}")
+        elif self._calm(now) and self.casebook.current is not None:
+            self._begin(self._close(), "close the incident")
+
+    def _calm(self, now: float) -> bool:
+        return self._calm_since is not None and now - self._calm_since >= CALM_S
+
+    async def _treat(self, cause: Cause) -> None:
+        """Permit, act, validate: all in the executor."""
+        order = Order(
+            RUNBOOKS[cause.facts.runbook],
+            cause.name,
+            cause.subjects,
+            "" if self.casebook.current is None else self.casebook.current.id,
+        )
+        unwell = frozenset(each.facts.part for each in self.causes if each.name != cause.name)
+        result = await self.executor.run(
+            order,
+            unwell=unwell - {order.runbook.part},
+            confirmed=lambda: cause.name in {each.name for each in self.causes},
+        )
+        self.pacing.done(cause, result)
+        await self.casebook.considered(cause, result)
+
+    async def _close(self) -> None:
+        """Validate with other eyes than those that raised it, then report."""
+        incident = self.casebook.current
+        checks = await validate_all(self.plant)
+        if incident is None or self.causes or not self.pacing.may_close(checks, self._calm_since):
+            return
+        impact = await self.plant.impact(incident.opened_s, self.clock.wall())
+        await self.casebook.close(checks, impact)
+        await self.collect(incident.id)
+
+    def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
+        if self._busy is not None and not self._busy.cancelled():
+            self._busy.result()  # a treatment that failed is a defect: the supervisor hears of it
+        self._busy = asyncio.create_task(work, name=name)
