@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from llmbot.kernel.clock import SystemClock
 START_S = 60.0
 _STOP_S = 15.0
 _POLL_S = 0.02
+_SHOWN_CHARACTERS = 2000
 _ROOT = Path(__file__).resolve().parent.parent
 _CLOCK = SystemClock()
 MIB = 1024 * 1024
@@ -40,9 +42,10 @@ def pin(pid: int, core: int) -> bool:
 class Contender:
     """One running bot."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        """Watch a process that was just started."""
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        """Watch a process that was just started, which writes to `log`."""
         self.name = name
+        self._log = log
         self._process = process
         self.pid = process.pid
         self._watched = psutil.Process(process.pid)
@@ -64,17 +67,19 @@ class Contender:
         Raises:
             RuntimeError: it ended, or did not answer within `START_S` seconds.
         """
-        waited = 0.0
-        while not stage.bot_is_here:
-            if self._process.poll() is not None or waited > START_S:
-                raise RuntimeError(f"{self.name} did not start; run it by hand to see why")
-            await _CLOCK.sleep(_POLL_S)
-            waited += _POLL_S
         answered = asyncio.Event()
         stage.on_whole = lambda _: answered.set()
-        stage.ask("first", "warm-up")
-        async with asyncio.timeout(START_S):
-            await answered.wait()
+        asked = False
+        end = time.perf_counter() + START_S
+        while not answered.is_set():
+            if self._process.poll() is not None or time.perf_counter() > end:
+                last = self._log.read_text(errors="replace")[-_SHOWN_CHARACTERS:]
+                raise RuntimeError(f"{self.name} did not answer; the end of its output:\n{last}")
+            if stage.bot_is_here and not asked:
+                stage.ask("first", "warm-up")
+                asked = True
+            await _CLOCK.sleep(_POLL_S)
+        stage.take_exchanges()
 
     def stop(self) -> None:
         """End the process."""
@@ -93,9 +98,10 @@ def contender(name: str, address: str, directory: Path, *, core: int | None) -> 
     command = [sys.executable, "-m", module, "--simulators", address, "--model", MODEL]
     if name == "llmbot":
         command += ["--directory", str(directory)]
-    with (directory / f"{name}.log").open("wb") as log:
+    path = directory / f"{name}.log"
+    with path.open("wb") as log:
         process = subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log)  # noqa: S603 - our own two modules
-    bot = Contender(name, process)
+    bot = Contender(name, process, path)
     try:
         if core is not None:
             pin(process.pid, core)

@@ -14,6 +14,7 @@ LATENCY_OVERHEAD_MS_MAX = 10.0
 THROUGHPUT_RATIO_MIN = 0.7
 RSS_MIB_MAX = 150.0
 FLAT_MIB_PER_1000_MAX = 1.0
+CONVERSATIONS_MIN = 5000
 
 _LINES = (
     ("low load: 20 messages a second, an instant model", ""),
@@ -94,12 +95,26 @@ def aims(told: Mapping[str, Figures]) -> str:
         ratio = ours["flood.messages_per_s"] / max(1e-9, bare["flood.messages_per_s"])
         aim = f">= {THROUGHPUT_RATIO_MIN:g}"
         rows.append(("throughput to the bare bot's", ratio, aim, ratio >= THROUGHPUT_RATIO_MIN))
+    if ours["growth.asked"] < CONVERSATIONS_MIN:
+        # Caches are still filling: neither figure says what it is meant to say.
+        return _aim_lines(rows)
     rss = ours["growth.rss_max_mib"]
     many = f"memory with {ours['growth.asked']:.0f} conversations (MiB)"
     rows.append((many, rss, f"< {RSS_MIB_MAX:g}", rss < RSS_MIB_MAX))
     slope = ours["growth.rss_slope_mib_per_1000"]
     aim = f"<= {FLAT_MIB_PER_1000_MAX:g}"
-    rows.append(("its growth a 1000 messages (MiB)", slope, aim, slope <= FLAT_MIB_PER_1000_MAX))
+    rows.append(
+        (
+            "its growth a 1000 messages, second half (MiB)",
+            slope,
+            aim,
+            slope <= FLAT_MIB_PER_1000_MAX,
+        )
+    )
+    return _aim_lines(rows)
+
+
+def _aim_lines(rows: list[tuple[str, float, str, bool]]) -> str:
     lines = [f"\n{'aim':<54}{'measured':>10}{'wanted':>10}"]
     for label, value, wanted, met in rows:
         lines.append(f"{label:<54}{_number(value):>10}{wanted:>10}  {'met' if met else 'MISSED'}")

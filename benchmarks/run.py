@@ -25,21 +25,21 @@ from benchmarks.stage import Stage
 
 FULL = Sizes(
     rounds=3,
-    paced=240,
+    paced=200,
     pace_per_s=20,
-    flood=3000,
+    flood=2000,
     flood_users=300,
-    burst=250,
+    burst=150,
     conversations=10_000,
 )
 QUICK = Sizes(
     rounds=1,
-    paced=120,
+    paced=80,
     pace_per_s=20,
-    flood=1000,
+    flood=800,
     flood_users=300,
-    burst=100,
-    conversations=1000,
+    burst=60,
+    conversations=600,
 )
 
 

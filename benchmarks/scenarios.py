@@ -37,7 +37,7 @@ class Sizes:
     burst: int
     conversations: int
     conversations_at_once: int = 100
-    deadline_s: float = 120.0
+    deadline_s: float = 180.0
 
 
 def percentile(values: list[float], share: float) -> float:
