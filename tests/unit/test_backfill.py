@@ -209,3 +209,24 @@ async def test_what_is_found_does_not_overtake_what_is_held(tmp_path: Path) -> N
         await answered(t, live, later, channels=[KnownChannel(100, 1, others[-1].message_id)])
         order = [m.reply_to for m in discord.ours(100)]
         assert order.index(live.message_id) < order.index(later.message_id)
+
+
+async def test_an_announcement_that_is_late_does_not_end_the_search(tmp_path: Path) -> None:
+    """Where no session tells its channels, those in which somebody waits come first, then all."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
+        asked, live = missed(t, "<@42> first"), missed(t, "<@42> second")
+        elsewhere = missed(t, "<@42> elsewhere", channel=200)
+        t.inbox.on_message(live, SessionCursor("s2", 1, "ws://gateway"))
+        await t.inbox.drain()
+        done = asyncio.ensure_future(t.delivered(live.message_id))
+        t.catch_up.announcement_late([KnownChannel(100, 1, None)])
+        await done
+        assert [m.reply_to for m in discord.ours(100)] == [asked.message_id, live.message_id]
+        # Its connection was lost before it could be announced; it was resumed since.
+        found = asyncio.ensure_future(t.delivered(elsewhere.message_id))
+        t.inbox.on_session(resumed=True, channels=())
+        t.inbox.on_session(
+            resumed=True, channels=[KnownChannel(c, 1, elsewhere.message_id) for c in (100, 200)]
+        )
+        await found

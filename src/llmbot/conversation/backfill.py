@@ -50,6 +50,8 @@ class Search:
     channels: tuple[KnownChannel, ...]
     fresh: bool
     """Whether the channels' last message ids were told just now."""
+    partial: bool = False
+    """Whether there are other channels, which nobody has told yet."""
     left: list[tuple[KnownChannel, bool]] | None = None
     """Channels that were not searched to their end, and whether they are direct; None: all."""
     reached: dict[int, int] = field(default_factory=dict)
@@ -90,6 +92,7 @@ class Backfill:
         *,
         fresh: bool,
         reached: dict[int, int],
+        partial: bool = False,
     ) -> Search:
         """A search for messages since the gateway was last heard, at `heard_s` wall seconds.
 
@@ -98,7 +101,7 @@ class Backfill:
         since_s = max(
             heard_s - self._settings.margin_s, self._clock.wall() - self._settings.horizon_s
         )
-        return Search(snowflake_at(since_s), tuple(channels), fresh, reached=reached)
+        return Search(snowflake_at(since_s), tuple(channels), fresh, partial, reached=reached)
 
     async def run(self, search: Search) -> BackfillDone:
         """One round; `complete` in what it answers says whether another one is needed.
@@ -108,7 +111,8 @@ class Backfill:
         """
         if search.left is None:
             search.left = await self._targets(search)
-            self.inbox.gap_in([channel.id for channel, _ in search.left])
+            if not search.partial:
+                self.inbox.gap.only_in([channel.id for channel, _ in search.left])
         targets, left = search.left, list[tuple[KnownChannel, bool]]()
         calls = found = 0
         for channel, is_direct in targets:
@@ -118,7 +122,7 @@ class Backfill:
             used, accepted, whole = await self._channel(search, channel, is_direct=is_direct)
             calls, found = calls + used, found + accepted
             if whole:
-                self.inbox.gap_searched(channel.id)
+                self.inbox.gap.searched(channel.id)
             else:
                 left.append((channel, is_direct))
         search.left = left
@@ -176,7 +180,7 @@ class Backfill:
                 return number, accepted, True
             search.pages += 1
             for message in page:
-                self.inbox.gap_reached(channel.id, message.id)
+                self.inbox.gap.reached(channel.id, message.id)
                 inbound = await self._as_inbound(message, channel, is_direct=is_direct)
                 if (
                     inbound is not None

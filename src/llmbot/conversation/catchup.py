@@ -42,6 +42,7 @@ class CatchUp:
         self._reached: dict[int, int] = {}
         self._inbox.session_ready = self.session_ready
         self._inbox.gap_began = self.gap_began
+        self._inbox.gap.late = self.announcement_late
 
     @property
     def lacks_channels(self) -> bool:
@@ -53,7 +54,7 @@ class CatchUp:
         self._since_s, self._channels = _read(await self._store.meta(_GAP))
         self._fresh = bool(self._channels)
         if self._since_s:
-            self._inbox.resume_gap(self._since_s)
+            self._inbox.gap.resume(self._since_s)
 
     def gap_began(self, since_s: float) -> Awaitable[None]:
         """Something may be missing since then; what is answered ends when that is durable."""
@@ -74,13 +75,24 @@ class CatchUp:
             self._fresh = bool(channels)
             self._search = None
         if not self._since_s:
-            self._inbox.gap_over()
+            self._inbox.gap.over()
             return
-        if self._search is None:
+        if self._search is None or self._search.partial:
             self._search = self._backfill.plan(
                 self._channels, self._since_s, fresh=self._fresh, reached=self._reached
             )
             self._keep()
+            self._asked.set()
+
+    def announcement_late(self, channels: Sequence[KnownChannel]) -> None:
+        """No session has told its channels yet: look where somebody waits, and directly.
+
+        The search proper, in all channels, follows when they are told.
+        """
+        if self._since_s and self._search is None:
+            self._search = self._backfill.plan(
+                channels, self._since_s, fresh=False, reached={}, partial=True
+            )
             self._asked.set()
 
     async def run(self) -> None:
@@ -93,7 +105,7 @@ class CatchUp:
                 pages = search.pages
                 if await self._round(search):
                     if search is self._search:
-                        self._over()
+                        self._end(search)
                     continue
                 fruitless = 0 if search.pages > pages else fruitless + 1
                 await self._pause(_PAUSE_FIRST_S * 2 ** min(fruitless, _DOUBLINGS_MAX))
@@ -115,11 +127,13 @@ class CatchUp:
             return
         self._asked.clear()
 
-    def _over(self) -> None:
+    def _end(self, search: Search) -> None:
         self._search = None
+        if search.partial:
+            return
         self._since_s = 0.0
         self._reached.clear()
-        self._inbox.gap_over()
+        self._inbox.gap.over()
         self._keep()
 
     async def _note(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from llmbot.conversation.jobs import Job
+from llmbot.conversation.ports import KnownChannel
 
 
 class Gap:
@@ -45,6 +46,19 @@ class Gap:
         """A held job has ended."""
         for jobs in self._held.values():
             jobs.pop(message_id, None)
+
+    def channels(self) -> list[KnownChannel]:
+        """Where somebody waits; what is not known of a channel is left open."""
+        waiting = [next(iter(jobs.values())) for jobs in self._held.values() if jobs]
+        return [
+            KnownChannel(
+                job.inbound.channel_id,
+                job.inbound.guild_id,
+                None,
+                in_our_thread=job.inbound.in_our_thread,
+            )
+            for job in waiting
+        ]
 
     def narrow(self, channel_ids: Collection[int]) -> list[Job]:
         """Only these channels are searched; the jobs of all others may go on."""

@@ -7,13 +7,13 @@ durable, a job in the queue. All other messages are only remembered as recent hi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from llmbot.conversation.admission import is_meant_for_us
 from llmbot.conversation.claim import Claims
-from llmbot.conversation.gap import Gap
+from llmbot.conversation.gap_hold import GapHold
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.messages import (
@@ -22,7 +22,6 @@ from llmbot.conversation.messages import (
     CommandRequest,
     Inbound,
     SessionCursor,
-    Source,
 )
 from llmbot.conversation.place import Step, StreamPlace
 from llmbot.conversation.ports import KnownChannel
@@ -31,17 +30,12 @@ from llmbot.conversation.recent import RecentMessages
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import OverloadedError, StoreUnavailableError
 from llmbot.kernel.events import EventBus, Noted, TaskDied
-from llmbot.kernel.ids import snowflake_at
 
 T = TypeVar("T")
 
 _HEARD = "gateway_heard_s"
 _RETRY_S = 0.5
 _RETRY_MAX_S = 10.0
-_SESSION_S = 5.0
-"""After the first event of a new session its announcement must come; servers may delay it 2 s."""
-_HOLD_S = 30.0
-"""How long live messages wait at most for earlier ones that are still looked for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,10 +79,9 @@ class Inbox:
         self._place = StreamPlace()
         self._stored_cursor: SessionCursor | None = None
         self._session_id = ""
-        self._gap = Gap()
         self._gap_since_s = 0.0
-        self._gap_watch: asyncio.Task[None] | None = None
         self._announced = False
+        self.gap = GapHold(queue, clock)
         self.heard_s = 0.0
         self.commands: Callable[[CommandRequest], Awaitable[CommandReply | None]] | None = None
         self.session_ready: Callable[[bool, float, Sequence[KnownChannel]], None] | None = None
@@ -115,7 +108,7 @@ class Inbox:
         self._recent.edited(channel_id, message_id, content)
         if (arrival := self._arriving.get(message_id)) is not None:
             arrival.content = content
-        elif (job := self._gap.held(message_id)) is not None:
+        elif (job := self.gap.held(message_id)) is not None:
             self._amend(job, content)
         else:
             waiting = self._queue.waiting(message_id)
@@ -127,8 +120,8 @@ class Inbox:
         self._recent.deleted(channel_id, message_id)
         if (arrival := self._arriving.get(message_id)) is not None:
             arrival.withdrawn = True
-        elif (held := self._gap.held(message_id)) is not None:
-            self._gap.drop(message_id)
+        elif (held := self.gap.held(message_id)) is not None:
+            self.gap.drop(message_id)
             self._withdraw(held)
         else:
             job = self._queue.waiting(message_id)
@@ -139,6 +132,9 @@ class Inbox:
         """A session is ready; what was missed is looked for elsewhere (`catchup.py`)."""
         if self._gap_since_s:
             # A message of the new session was faster, whatever became of its connection since.
+            if resumed and not channels:
+                # And who resumed does not know its channels: they are told another time.
+                return
             resumed = False
         elif not resumed:
             self._begin_gap()
@@ -149,7 +145,7 @@ class Inbox:
         if self.session_ready is not None:
             self.session_ready(resumed, since_s, channels)
         else:
-            self.gap_over()
+            self.gap.over()
 
     async def on_command(self, request: CommandRequest) -> CommandReply | None:
         """Hand a command to its handler."""
@@ -234,10 +230,7 @@ class Inbox:
             return
         if arrival.content is not None:
             self._amend(job, arrival.content)
-        came_live = job.inbound.source in (Source.LIVE, Source.REPLAYED)
-        if came_live and self._gap.holds(job.inbound.channel_id):
-            self._gap.keep(job)
-        else:
+        if not self.gap.take(job):
             self._queue.put(job)
 
     def _amend(self, job: Job, content: str) -> None:
@@ -301,10 +294,7 @@ class Inbox:
 
     async def close(self) -> None:
         """Give up the claims that cannot be stored; Discord replays or back-fill finds them."""
-        if self._gap_watch is not None:
-            watch = self._gap_watch
-            self._stop_watching()
-            await asyncio.wait((watch,))
+        await self.gap.close()
         for task in tuple(self._pending):
             task.cancel()
         await self.drain()
@@ -329,59 +319,14 @@ class Inbox:
         """
         if not self.heard_s or self.session_ready is None:
             return
-        self._hold()
+        self.gap.begin()
         if self.gap_began is not None:
             step = self._place.enter(None, self.heard_s)
             self._own(self._note_gap(self.gap_began(self.heard_s), step), "note-gap")
 
-    def _hold(self) -> None:
-        self._gap.begin()
-        self._stop_watching()
-        self._gap_watch = asyncio.create_task(self._watch_gap(), name="gap-watch")
-
     async def _note_gap(self, noted: Awaitable[None], step: Step) -> None:
         await noted
         self._place.pass_by(step)
-
-    async def _watch_gap(self) -> None:
-        await self._clock.sleep(_SESSION_S)
-        if self._gap_since_s:
-            # The announcement was lost with its connection; the search must be made all the same.
-            self.on_session(resumed=False, channels=())
-        await self._clock.sleep(_HOLD_S - _SESSION_S)
-        self._release(self._gap.end())
-
-    def resume_gap(self, since_s: float) -> None:
-        """An earlier life died in its search: what came live since then waits for it again."""
-        self._hold()
-        for job in self._queue.withdraw_fresh(snowflake_at(since_s)):
-            self._gap.keep(job)
-
-    def gap_in(self, channel_ids: Collection[int]) -> None:
-        """The search looks into these channels; the others have missed nothing."""
-        self._release(self._gap.narrow(channel_ids))
-
-    def gap_reached(self, channel_id: int, message_id: int) -> None:
-        """All that was missed before this message is claimed: what is held goes before it."""
-        self._release(self._gap.reached(channel_id, message_id))
-
-    def gap_searched(self, channel_id: int) -> None:
-        """All that was missed in a channel is claimed."""
-        self._release(self._gap.searched(channel_id))
-
-    def gap_over(self) -> None:
-        """The search has ended."""
-        self._stop_watching()
-        self._release(self._gap.end())
-
-    def _release(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            self._queue.put(job)
-
-    def _stop_watching(self) -> None:
-        if self._gap_watch is not None:
-            self._gap_watch.cancel()
-            self._gap_watch = None
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
