@@ -170,8 +170,10 @@ class BotPlant:
         border = self._bot.house.clock.monotonic() - _DAMAGE_S
         return {name: words for name, (at, words) in self._damaged.items() if at > border}
 
-    def performance(self) -> Performance:
+    def performance(self, window_s: float = PERFORMANCE_S) -> Performance:
         """See `Plant.performance`; at most two seconds old, for it costs milliseconds."""
+        if window_s != PERFORMANCE_S:
+            return self._bot.mechanisms.stats.performance(window_s)
         now = self._bot.house.clock.monotonic()
         if self._performance is None or now - self._performance[0] > _CACHED_S:
             self._performance = (now, self._bot.mechanisms.stats.performance(PERFORMANCE_S))

@@ -22,7 +22,11 @@ from llmbot.console.cli_client import (
     simulator_address,
 )
 from llmbot.console.cli_config import config_commands
+from llmbot.console.cli_drills import drill_commands
 from llmbot.console.cli_faults import fault_commands
+from llmbot.console.cli_incidents import add_explain, incident_commands
+from llmbot.console.cli_runbooks import runbook_commands
+from llmbot.console.cli_verify import add_verify
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import LlmbotError, StartupError
 
@@ -52,6 +56,11 @@ def build(entry: Entry) -> typer.Typer:
     _look_commands(cli, entry)
     cli.add_typer(fault_commands(entry), name="fault")
     cli.add_typer(config_commands(entry), name="config")
+    cli.add_typer(incident_commands(entry), name="incident")
+    cli.add_typer(runbook_commands(entry), name="runbook")
+    cli.add_typer(drill_commands(entry), name="drill")
+    add_explain(cli, entry)
+    add_verify(cli, entry)
     return cli
 
 

@@ -126,6 +126,26 @@ class Remote:
         self.address = address
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
+    def text(self, path: str) -> str:
+        """The answer to a GET as text.
+
+        Raises:
+            NotRunningError: nobody answers there.
+            CommandError: the answer is no.
+        """
+        import httpx2  # noqa: PLC0415 - see `ask`
+
+        try:
+            with httpx2.Client(
+                timeout=ANSWER_DEADLINE_S, trust_env=False, headers=self._headers
+            ) as client:
+                answer = client.get(self.address + path)
+        except httpx2.HTTPError:
+            raise NotRunningError(f"Nobody answers at {self.address}.") from None
+        if answer.status_code >= _FIRST_REFUSAL:
+            raise CommandError(f"{path}: HTTP {answer.status_code}")
+        return answer.text
+
     def ask(
         self,
         method: str,

@@ -77,8 +77,17 @@ class Cause:
         return self.facts.name
 
 
-def diagnose(conditions: Sequence[Condition], plant: Plant, now_s: float) -> tuple[Cause, ...]:
-    """The root causes of what is raised, the worst first."""
+def diagnose(
+    conditions: Sequence[Condition],
+    plant: Plant,
+    now_s: float,
+    *,
+    echoes: frozenset[str] = frozenset(),
+) -> tuple[Cause, ...]:
+    """The root causes of what is raised, the worst first.
+
+    `echoes` are causes that ended a moment ago: what they explain needs no remedy either.
+    """
     groups: dict[str, list[Condition]] = {}
     for condition in conditions:
         if condition.nature.name in CAUSES:
@@ -86,7 +95,7 @@ def diagnose(conditions: Sequence[Condition], plant: Plant, now_s: float) -> tup
     roots = [
         name
         for name in groups
-        if not any(name in EXPLAINS.get(other, frozenset()) for other in groups)
+        if not any(name in EXPLAINS.get(other, frozenset()) for other in {*groups, *echoes})
     ]
     causes = [_cause(name, groups, plant, now_s) for name in roots]
     return tuple(sorted(causes, key=lambda cause: (cause.severity, cause.since_s)))

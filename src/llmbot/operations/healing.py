@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmbot.kernel.clock import Clock
 from llmbot.operations.casebook import Casebook
@@ -19,6 +19,12 @@ from llmbot.operations.sensors import Senses
 
 LOOK_EVERY_S = 0.5
 CALM_S = 1.5
+FRESH_S = 2.0
+"""Response times older than this tell of the trouble that is over."""
+
+ECHO_S = 75.0
+"""For so long what a cause explains is its echo: windows still hold what happened then."""
+
 """An incident whose causes are all gone for so long is closed."""
 
 Collect = Callable[[str], Coroutine[None, None, None]]
@@ -39,6 +45,7 @@ class Healing:
     causes: tuple[Cause, ...] = ()
     _busy: asyncio.Task[None] | None = None
     _calm_since: float | None = None
+    _last_seen: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Look twice a second until cancelled."""
@@ -56,7 +63,9 @@ class Healing:
         """One round of the loop."""
         self.senses.look(lag_s=lag_s)  # sense, assess
         now = self.clock.monotonic()
-        self.causes = diagnose(self.senses.active(), self.plant, now)  # diagnose
+        self.causes = diagnose(  # diagnose
+            self.senses.active(), self.plant, now, echoes=self._echoes(now)
+        )
         fresh = await self.casebook.update(self.causes)
         for name in fresh:
             if self.rails.alarm(name):
@@ -70,6 +79,12 @@ class Healing:
             self._begin(self._treat(cause), f"treat {cause.name}")
         elif self._calm(now) and self.casebook.current is not None:
             self._begin(self._close(), "close the incident")
+
+    def _echoes(self, now: float) -> frozenset[str]:
+        """Causes that are over, but not for long."""
+        for cause in self.causes:
+            self._last_seen[cause.name] = now
+        return frozenset(n for n, at in self._last_seen.items() if now - at < ECHO_S)
 
     def _calm(self, now: float) -> bool:
         return self._calm_since is not None and now - self._calm_since >= CALM_S
@@ -94,7 +109,7 @@ class Healing:
     async def _close(self) -> None:
         """Validate with other eyes than those that raised it, then report."""
         incident = self.casebook.current
-        checks = await validate_all(self.plant)
+        checks = await validate_all(self.plant, FRESH_S)
         if incident is None or self.causes or not self.pacing.may_close(checks, self._calm_since):
             return
         impact = await self.plant.impact(incident.opened_s, self.clock.wall())

@@ -284,8 +284,8 @@ class Plant(Protocol):
         """Documents that the last look found damaged, with what is wrong."""
         ...
 
-    def performance(self) -> Performance:
-        """Response times of the last minute."""
+    def performance(self, window_s: float = 60.0) -> Performance:
+        """Response times of the last seconds."""
         ...
 
     def config_problem(self) -> str:

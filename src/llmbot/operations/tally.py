@@ -74,6 +74,7 @@ class Tally:
         self._models_max = models_max
         self._happenings: deque[Happening] = deque(maxlen=events_max)
         self.models: dict[str, ModelStanding] = {}
+        self._gateway = ""
         self._stop = bus.subscribe(self._hear)
 
     def close(self) -> None:
@@ -104,6 +105,11 @@ class Tally:
             if event.name in self.models:
                 self.models[event.name] = ModelStanding(answered_at=at)
             return
+        if isinstance(event, GatewayChanged):
+            # Only the loss of a session that stood tells of trouble; a first connection does not.
+            was, self._gateway = self._gateway, event.state
+            if was != "ready":
+                return
         told = _told(event)
         if told is not None:
             kind, subject, detail = told
