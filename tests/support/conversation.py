@@ -18,6 +18,7 @@ from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.context import ContextBuilder, ContextSettings
 from llmbot.conversation.controls import Controls
+from llmbot.conversation.conversations import CONVERSATIONS
 from llmbot.conversation.dead_letters import DeadLetters
 from llmbot.conversation.delivery import Delivery, DeliverySettings
 from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
@@ -26,7 +27,8 @@ from llmbot.conversation.house_rules import HouseRules, Personas
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.load import Load
-from llmbot.conversation.memory import Memory
+from llmbot.conversation.memory import MemoryJournal
+from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.modes import Modes
 from llmbot.conversation.pace import Pace
@@ -122,7 +124,7 @@ class Talk:
     queue: JobQueue
     inbox: Inbox
     recent: RecentMessages
-    memory: Memory
+    memory: ConversationMemory
     context: ContextBuilder
     pipeline: Pipeline
     workers: Workers
@@ -189,7 +191,7 @@ def documents_at(path: Path, bus: EventBus, clock: Clock) -> DocumentStore:
     """The documents beside the database at `path`."""
     root = path.with_name(f"{path.name}-documents")
     root.mkdir(exist_ok=True)
-    return DocumentStore(root, Kinds([SERVERS, USERS]), clock, bus.publish)
+    return DocumentStore(root, Kinds([SERVERS, USERS, CONVERSATIONS]), clock, bus.publish)
 
 
 @asynccontextmanager
@@ -232,7 +234,10 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     admission = Admission(clock, limits, lambda: OUR_ID, AdmissionSettings(), held_s=modes.held_s)
     files = NoFiles()
     reader = AttachmentReader(files, PictureConverter(), AttachmentSettings())
-    memory = Memory(database)
+    documents = documents_at(path, bus, clock)
+    await documents.start()
+    memory = ConversationMemory(documents, MemoryJournal(database), bus, clock)
+    await memory.adopt()
     breakers = Breakers(clock, bus, random=rng)
     guarded = GuardedDiscord(rest, breakers.get("discord", quick or DISCORD_BREAKER))
     context = ContextBuilder(
@@ -245,7 +250,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         switches=lambda: modes.switches,
     )
     scripted = list(models) or [ScriptedModel()]
-    acknowledgement = Acknowledgement(queue, bus, clock, memory_turns=20, memory_text=2000)
+    acknowledgement = Acknowledgement(queue, memory, bus, clock, memory_text=2000)
     generation = Generation(
         chain_of(scripted, breakers, limits, quick),
         RetryPolicy(settings=RetrySettings(attempts_max=attempts), random=rng),
@@ -276,8 +281,6 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         load=waits.load,
         held_s=modes.held_s,
     )
-    documents = documents_at(path, bus, clock)
-    await documents.start()
     rules = HouseRules(documents, bus, lambda: Personas("Be kind.", {"pirate": "Say arr."}))
     await rules.load()
     pipeline = Pipeline(
@@ -324,5 +327,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         await waits.usher.drain()
         await crew.drain(grace_s)
         await inbox.close()
+        await memory.drain()
         await documents.stop()
+        await memory.drain()
         await database.stop()

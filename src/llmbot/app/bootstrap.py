@@ -14,7 +14,12 @@ from llmbot.adapters.discord_sync import CommandMemory
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
 from llmbot.adapters.pictures import PictureConverter
-from llmbot.app.documents import DocumentsService, build_documents, build_store
+from llmbot.app.documents import (
+    DocumentsService,
+    MemoryService,
+    build_documents,
+    build_store,
+)
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
@@ -35,6 +40,7 @@ from llmbot.app.translate import (
     delivery_settings,
     generation_settings,
     pool_settings,
+    summary_settings,
     trouble_settings,
 )
 from llmbot.conversation.acknowledgement import Acknowledgement
@@ -54,25 +60,22 @@ from llmbot.conversation.doorkeeper import Doorkeeper
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
-from llmbot.conversation.memory import Memory
 from llmbot.conversation.modes import Modes
 from llmbot.conversation.pace import Pace
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
+from llmbot.conversation.summaries import Summaries
 from llmbot.conversation.trouble import Trouble
 from llmbot.conversation.workers import Workers
 from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
-from llmbot.resilience.degradation import DegradationLadder
+from llmbot.resilience.degradation import Degradation, DegradationLadder
 from llmbot.resilience.retry import RetryPolicy
 from llmbot.storage.database import Database, open_database
 from llmbot.storage.documents import DocumentStore
-
-MEMORY_TURNS = 40
-"""Turns kept of each conversation."""
 
 MEMORY_TEXT = 4000
 """Characters kept of each turn."""
@@ -114,7 +117,7 @@ def build_mechanisms(house: House, database: Database, documents: DocumentStore)
         pool=AdaptivePool(clock, pool_settings(settings)),
         modes=Modes(DegradationLadder(clock, bus), queue, store, bus, clock),
         stats=Stats(clock, bus),
-        documents=build_documents(house, documents),
+        documents=build_documents(house, documents, database),
     )
 
 
@@ -144,79 +147,88 @@ def build_edges(house: House, mechanisms: Mechanisms, inbox: Inbox) -> Edges:
     )
 
 
+def build_context(
+    house: House,
+    mechanisms: Mechanisms,
+    edges: Edges,
+    rest: GuardedDiscord,
+    recent: RecentMessages,
+) -> ContextBuilder:
+    """What the model is told."""
+    reader = AttachmentReader(edges.fetcher, edges.pictures, attachment_settings(house.settings))
+    return ContextBuilder(
+        rest,
+        recent,
+        mechanisms.documents.memory,
+        reader,
+        edges.our_id,
+        context_settings(house.settings),
+        switches=lambda: mechanisms.modes.switches,
+    )
+
+
+def build_delivery(house: House, mechanisms: Mechanisms, rest: GuardedDiscord) -> Delivery:
+    """How replies are shown."""
+    settings, modes = house.settings, mechanisms.modes
+    return Delivery(
+        rest,
+        mechanisms.store,
+        house.clock,
+        Pace(house.clock, settings.streaming.edit_interval_s),
+        delivery_settings(settings),
+        streaming=lambda: modes.switches.streaming_edits,
+    )
+
+
+def build_summaries(house: House, mechanisms: Mechanisms, generation: Generation) -> Summaries:
+    """Conversations are summed up while nobody waits and nothing is given up."""
+    queue, modes = mechanisms.queue, mechanisms.modes
+
+    def is_idle() -> bool:
+        facts = queue.facts()
+        calm = modes.ladder.facts().level is Degradation.NONE and not modes.maintenance
+        return calm and not facts.waiting and not facts.in_flight
+
+    return Summaries(
+        mechanisms.documents.memory,
+        generation,
+        is_idle,
+        house.bus,
+        house.clock,
+        summary_settings(house.settings),
+    )
+
+
 def build_conversation(
     house: House, mechanisms: Mechanisms, edges: Edges, inbox: Inbox, recent: RecentMessages
 ) -> Conversation:
     """The data plane, in the order of `pipeline.py`."""
     settings, bus, clock = house.settings, house.bus, house.clock
-    store, queue, modes = mechanisms.store, mechanisms.queue, mechanisms.modes
+    store, queue, documents = mechanisms.store, mechanisms.queue, mechanisms.documents
+    held_s = mechanisms.modes.held_s
     rest = GuardedDiscord(edges.discord.rest, mechanisms.breakers.get("discord", DISCORD_BREAKER))
     admission = Admission(
-        clock,
-        mechanisms.limits,
-        edges.our_id,
-        admission_settings(settings),
-        held_s=modes.held_s,
+        clock, mechanisms.limits, edges.our_id, admission_settings(settings), held_s=held_s
     )
-    context = ContextBuilder(
-        rest,
-        recent,
-        Memory(mechanisms.database),
-        AttachmentReader(
-            edges.fetcher,
-            edges.pictures,
-            attachment_settings(settings),
-        ),
-        edges.our_id,
-        context_settings(settings),
-        switches=lambda: modes.switches,
-    )
+    context = build_context(house, mechanisms, edges, rest, recent)
+    retries = RetryPolicy(random=house.rng)
     generation = Generation(
-        edges.chain.candidates,
-        RetryPolicy(random=house.rng),
-        bus,
-        clock,
-        generation_settings(settings),
+        edges.chain.candidates, retries, bus, clock, generation_settings(settings)
     )
-    delivery = Delivery(
-        rest,
-        store,
-        clock,
-        Pace(clock, settings.streaming.edit_interval_s),
-        delivery_settings(settings),
-        streaming=lambda: modes.switches.streaming_edits,
-    )
+    delivery = build_delivery(house, mechanisms, rest)
     patience = build_patience(house, mechanisms, generation, delivery, rest)
     cache = AnswerCache(clock, settings.personas.instructions, cache_settings(settings))
-    acknowledgement = Acknowledgement(
-        queue, bus, clock, memory_turns=MEMORY_TURNS, memory_text=MEMORY_TEXT
-    )
+    acknowledgement = Acknowledgement(queue, documents.memory, bus, clock, memory_text=MEMORY_TEXT)
     trouble = Trouble(
-        queue,
-        acknowledgement,
-        admission,
-        bus,
-        clock,
-        house.rng,
-        trouble_settings(settings),
-        parking=patience.parking,
-        load=patience.load,
-        held_s=modes.held_s,
-    )
+        queue, acknowledgement, admission, bus, clock, house.rng, trouble_settings(settings),
+        parking=patience.parking, load=patience.load, held_s=held_s,
+    )  # fmt: skip
     pipeline = Pipeline(
-        admission,
-        context,
-        generation,
-        delivery,
-        acknowledgement,
-        trouble,
-        patience.usher,
-        cache,
-        stand_in_note=settings.streaming.stand_in_note,
-        rules=mechanisms.documents.rules,
-    )
+        admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,
+        stand_in_note=settings.streaming.stand_in_note, rules=documents.rules,
+    )  # fmt: skip
     backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())
-    backfill.judged = mechanisms.documents.rules.judged
+    backfill.judged = documents.rules.judged
     return Conversation(
         inbox=inbox,
         recent=recent,
@@ -231,6 +243,7 @@ def build_conversation(
         discord=rest,
         patience=patience,
         cache=cache,
+        summaries=build_summaries(house, mechanisms, generation),
         controls=build_controls(mechanisms),
         assessor=build_assessor(house, mechanisms, edges, generation),
     )
@@ -274,7 +287,7 @@ def build(
     settings = SettingsCommands(rules, edges.chain.names)
     inbox.commands = Commands(
         inbox,
-        Memory(mechanisms.database),
+        mechanisms.documents.memory,
         conversation.context,
         state,
         house.bus,
@@ -302,12 +315,7 @@ def build_supervisor(
     services: list[Service] = [
         *first,
         DatabaseService(mechanisms.database),
-        DocumentsService(
-            mechanisms.documents,
-            house,
-            lambda: seat[0],
-            lambda: mechanisms.database.was_unclean,
-        ),
+        DocumentsService(mechanisms.documents, house, mechanisms.database, lambda: seat[0]),
         QueueService(
             mechanisms.queue,
             mechanisms.store,
@@ -324,6 +332,9 @@ def build_supervisor(
             edges.chain,
             deadlines.shutdown_grace_s,
             lambda: seat[0],
+        ),
+        MemoryService(
+            mechanisms.documents.memory, conversation.summaries, house.clock, lambda: seat[0]
         ),
         HousekeepingService(
             conversation.inbox,

@@ -9,17 +9,26 @@ from llmbot.app.parts import Documents, House
 from llmbot.app.reload import SETTINGS
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor import Supervisor
+from llmbot.app.translate import memory_bounds
+from llmbot.conversation.conversations import CONVERSATIONS
 from llmbot.conversation.house_rules import HouseRules, Personas
+from llmbot.conversation.memory import MemoryJournal
+from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.preferences import USERS
 from llmbot.conversation.server_settings import SERVERS
+from llmbot.conversation.summaries import Summaries
+from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import Noted
+from llmbot.storage.database import Database
 from llmbot.storage.document_admin import DocumentAdmin
 from llmbot.storage.document_kinds import Kinds
 from llmbot.storage.documents import DocumentStore
 from llmbot.storage.patrol import Patrol
 
-KINDS = Kinds([SETTINGS, SERVERS, USERS])
+KINDS = Kinds([SETTINGS, SERVERS, USERS, CONVERSATIONS])
+
+_FORGET_EVERY_S = 3600.0
 
 
 def build_store(house: House) -> DocumentStore:
@@ -28,14 +37,18 @@ def build_store(house: House) -> DocumentStore:
     return DocumentStore(root, KINDS, house.clock, house.bus.publish)
 
 
-def build_documents(house: House, store: DocumentStore) -> Documents:
-    """Store, patrol and rules."""
+def build_documents(house: House, store: DocumentStore, database: Database) -> Documents:
+    """Store, patrol, rules and memory."""
+    bus, clock = house.bus, house.clock
     admin = DocumentAdmin(store, house.bus.publish)
     return Documents(
         store=store,
         admin=admin,
-        patrol=Patrol(store, admin, house.clock),
-        rules=HouseRules(store, house.bus, lambda: personas_of(house.settings)),
+        patrol=Patrol(store, admin, clock),
+        rules=HouseRules(store, bus, lambda: personas_of(house.settings)),
+        memory=ConversationMemory(
+            store, MemoryJournal(database), bus, clock, memory_bounds(house.settings)
+        ),
     )
 
 
@@ -50,8 +63,8 @@ class DocumentsService:
 
     documents: Documents
     house: House
+    database: Database
     supervisor: Callable[[], Supervisor]
-    was_unclean: Callable[[], bool]
     name: str = "documents"
     needs: tuple[str, ...] = ("database",)
 
@@ -63,14 +76,17 @@ class DocumentsService:
         await self.documents.store.start()
         await self.documents.rules.load()
         await self._first_settings()
-        hurry = self.was_unclean()
+        await self.documents.memory.adopt()
+        hurry = self.database.was_unclean
         self.supervisor().watch(
             "patrol", lambda: self.documents.patrol.run(hurry=hurry), owner=self.name
         )
 
     async def stop(self) -> None:
         """Save what is not saved."""
+        await self.documents.memory.drain()
         await self.documents.store.stop()
+        await self.documents.memory.drain()
 
     def trouble(self) -> str:
         """Why nothing can be saved."""
@@ -87,3 +103,34 @@ class DocumentsService:
                 await store.put(ref, SETTINGS.default())
         except LlmbotError as error:
             self.house.bus.publish(Noted("settings", f"settings.json: {error.code}"))
+
+
+@dataclass(slots=True)
+class MemoryService:
+    """What conversations need beside the answers: summaries, and forgetting what is too old."""
+
+    memory: ConversationMemory
+    summaries: Summaries
+    clock: Clock
+    supervisor: Callable[[], Supervisor]
+    name: str = "memory"
+    needs: tuple[str, ...] = ("documents", "workers")
+
+    async def start(self) -> None:
+        """Begin the rounds."""
+        watch = self.supervisor().watch
+        watch("summaries", self.summaries.run, owner=self.name)
+        watch("forget-old", self._forget_old, owner=self.name)
+
+    async def stop(self) -> None:
+        """The supervisor ends the tasks."""
+
+    def trouble(self) -> str:
+        """What cannot be read now."""
+        held_back = self.memory.facts().held_back
+        return f"{held_back} turn(s) wait for documents that cannot be read" if held_back else ""
+
+    async def _forget_old(self) -> None:
+        while True:
+            await self.clock.sleep(_FORGET_EVERY_S)
+            await self.memory.forget_old()

@@ -27,11 +27,13 @@ from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.load import Load
+from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.modes import Modes
 from llmbot.conversation.parking import Parking
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
+from llmbot.conversation.summaries import Summaries
 from llmbot.conversation.usher import Usher
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random
@@ -71,6 +73,7 @@ class Documents:
     admin: DocumentAdmin
     patrol: Patrol
     rules: HouseRules
+    memory: ConversationMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Conversation:
     discord: GuardedDiscord
     patience: Patience
     cache: AnswerCache
+    summaries: Summaries
     controls: Controls
     assessor: Assessor
 

@@ -36,6 +36,7 @@ from llmbot.app.settings_groups import (
 )
 from llmbot.app.settings_healing import HealingSettings
 from llmbot.app.settings_limits import LimitSettings
+from llmbot.app.settings_memory import MemorySettings
 from llmbot.app.settings_sources import explain, known_names, nest, read_env_file, strangers
 from llmbot.kernel.errors import SettingsError
 from llmbot.kernel.events import LooseSetting
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
     context: ContextSettings = ContextSettings()
+    memory: MemorySettings = MemorySettings()
     attachments: AttachmentSettings = AttachmentSettings()
     streaming: StreamingSettings = StreamingSettings()
     personas: PersonaSettings = PersonaSettings()

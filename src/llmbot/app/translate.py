@@ -9,9 +9,11 @@ from llmbot.conversation.admission import AdmissionSettings
 from llmbot.conversation.answer_cache import CacheSettings
 from llmbot.conversation.attachments import AttachmentSettings
 from llmbot.conversation.context import ContextSettings
+from llmbot.conversation.conversations import Bounds
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.generation import GenerationSettings
 from llmbot.conversation.ports import ModelDeadlines
+from llmbot.conversation.summaries import SummarySettings
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.conversation.usher import UsherSettings
 from llmbot.resilience.concurrency import PoolSettings
@@ -48,8 +50,22 @@ def context_settings(settings: Settings) -> ContextSettings:
         history_messages=given.history_messages,
         reply_chain=given.reply_chain,
         output_tokens_max=given.answer_tokens_max,
+        memory_turns=settings.memory.turns,
         persona=settings.personas.instructions,
     )
+
+
+def memory_bounds(settings: Settings) -> Bounds:
+    """How much of a conversation is remembered."""
+    given = settings.memory
+    return Bounds(
+        turns_max=given.turns, characters_max=given.characters, age_max_s=given.days * 86_400.0
+    )
+
+
+def summary_settings(settings: Settings) -> SummarySettings:
+    """How often conversations are summed up."""
+    return SummarySettings(per_hour=settings.memory.summaries)
 
 
 def delivery_settings(settings: Settings) -> DeliverySettings:

@@ -5,24 +5,34 @@ from __future__ import annotations
 from llmbot.conversation.delivery import Reply
 from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.memory import Remembered
+from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.queue import JobQueue
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus, ReplyDelivered
 
 _OURS = "llmbot"
 
+JOURNAL_MAX = 400
+"""Turns of one conversation that the journal holds while its document cannot be written."""
+
 
 class Acknowledgement:
     """Writes a job's steps down; what must be durable before the next step is awaited."""
 
     def __init__(
-        self, queue: JobQueue, bus: EventBus, clock: Clock, *, memory_turns: int, memory_text: int
+        self,
+        queue: JobQueue,
+        memory: ConversationMemory,
+        bus: EventBus,
+        clock: Clock,
+        *,
+        memory_text: int,
     ) -> None:
-        """Keep `memory_turns` turns of each conversation, each cut to `memory_text` characters."""
+        """Remember questions and answers in `memory`, each cut to `memory_text` characters."""
         self._queue = queue
         self._bus = bus
         self._clock = clock
-        self._memory_turns = memory_turns
+        self._memory = memory
         self._memory_text = memory_text
 
     def generating(self, job: Job) -> None:
@@ -47,18 +57,15 @@ class Acknowledgement:
         equal to the stored answer and changes nothing.
         """
         job.times.delivered = self._clock.monotonic()
-        inbound = job.inbound
-        turns = (
-            self._turn(job, inbound.author_id, inbound.author_name, inbound.content, ours=False),
-            self._turn(job, 0, _OURS, job.answer or "", ours=True),
-        )
+        turns = self._turns(job) if job.rules.remember else ()
         self._queue.move(
             job,
             JobState.DONE,
             f"{parts} part(s)",
-            remember=turns if job.rules.remember else (),
-            memory_max=self._memory_turns,
+            remember=turns,
+            memory_max=JOURNAL_MAX,
         )
+        self._memory.took(turns)
         self._tell(job, reply, parts, "answered")
 
     def noticed(self, job: Job, reply: Reply, parts: int, reason: str) -> None:
@@ -67,14 +74,21 @@ class Acknowledgement:
         self._queue.move(job, JobState.NOTICED, reason)
         self._tell(job, reply, parts, f"noticed: {reason}")
 
+    def _turns(self, job: Job) -> tuple[Remembered, ...]:
+        inbound = job.inbound
+        return (
+            self._turn(job, inbound.author_id, inbound.author_name, inbound.content, ours=False),
+            self._turn(job, 0, _OURS, job.answer or "", ours=True),
+        )
+
     def _turn(self, job: Job, author_id: int, name: str, text: str, *, ours: bool) -> Remembered:
         return Remembered(
             channel_id=job.inbound.channel_id,
             message_id=job.message_id,
             author_id=author_id,
-            author_name=name,
+            author_name=_whole_characters(name),
             by_us=ours,
-            text=text[: self._memory_text],
+            text=_whole_characters(text[: self._memory_text]),
         )
 
     def _tell(self, job: Job, reply: Reply, parts: int, outcome: str) -> None:
@@ -93,3 +107,8 @@ class Acknowledgement:
                 delivery_ms=times.span_ms(times.answered, times.delivered),
             )
         )
+
+
+def _whole_characters(text: str) -> str:
+    """Without halves of surrogate pairs, which neither database nor document can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")

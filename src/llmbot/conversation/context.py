@@ -15,7 +15,7 @@ from math import ceil
 
 from llmbot.conversation.attachments import AttachmentReader, Files
 from llmbot.conversation.jobs import Job
-from llmbot.conversation.memory import Memory
+from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.ports import DiscordRest, Prompt, Role, Turn
 from llmbot.conversation.recent import RecentMessages
@@ -83,7 +83,7 @@ class ContextBuilder:
         self,
         rest: DiscordRest,
         recent: RecentMessages,
-        memory: Memory,
+        memory: ConversationMemory,
         reader: AttachmentReader,
         our_id: Callable[[], int | None],
         settings: ContextSettings,
@@ -149,12 +149,14 @@ class ContextBuilder:
         except (TimeoutError, LlmbotError):
             # Discord is slow or away; the memory below is ours.
             chosen.incomplete = True
-        memory = await self._memory.recall(
-            inbound.channel_id, inbound.message_id, ceil(self.settings.memory_turns * share)
-        )
-        for turn in reversed(memory):
+        memory = await self._memory.conversation(inbound.channel_id)
+        most = ceil(self.settings.memory_turns * share)
+        before = [turn for turn in memory.turns if turn.message_id < inbound.message_id]
+        for turn in reversed(before[-most:] if most else []):
             if turn.message_id > cleared and not chosen.add_remembered(turn):
                 return
+        if memory.summary is not None and memory.summary.up_to_id > cleared:
+            chosen.add_summary(memory.summary.text)
 
     async def _cleared_up_to(self, channel_id: int) -> int:
         known = self._cleared.get(channel_id)

@@ -1,15 +1,20 @@
-"""A conversation's memory: what was asked and answered in a channel, never in another.
+"""The journal of conversations: turns in the commit that ends their job, until a document has them.
 
-Turns are written in the commit that ends a job, and cut to the newest few; see `JobStore.move`.
+A document that is written behind needs no disk of its own for every answer: what it lacks after a
+kill stands here, in the same transaction that says the message was answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llmbot.conversation.schema import SET_META
 from llmbot.storage.database import Database, Row, Session
+
+Key = tuple[int, int, bool]
+"""Channel, message, and whether the turn is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,43 +28,59 @@ class Remembered:
     by_us: bool
     text: str
 
+    @property
+    def key(self) -> Key:
+        """What no other turn has."""
+        return (self.channel_id, self.message_id, self.by_us)
 
-class Memory:
-    """Reads and forgets conversations."""
+
+class MemoryJournal:
+    """The turns that no document has for certain."""
 
     def __init__(self, database: Database) -> None:
-        """Remember in `database`."""
+        """Keep them in `database`, where `write_turns` puts them."""
         self._db = database
 
-    async def recall(self, channel_id: int, before_id: int, limit: int) -> list[Remembered]:
-        """The newest turns of a conversation before a message, oldest first."""
+    async def left(self) -> list[Remembered]:
+        """What an earlier life had not brought into documents, oldest first."""
 
         def work(session: Session) -> list[Row]:
             return session.execute(
                 "SELECT channel_id, message_id, author_id, author_name, by_us, text FROM memory "
-                "WHERE channel_id = ? AND message_id < ? "
-                "ORDER BY message_id DESC, by_us DESC LIMIT ?",
-                (channel_id, before_id, limit),
+                "ORDER BY message_id, by_us"
             )
 
-        rows = await self._db.read(work)
         return [
             Remembered(int(c), int(m), int(a), str(n), bool(u), str(t))
-            for c, m, a, n, u, t in reversed(rows)
+            for c, m, a, n, u, t in await self._db.read(work)
         ]
 
-    async def forget(self, channel_id: int, up_to_id: int) -> int:
-        """Forget a conversation's memory up to a message; answers how many turns that were."""
+    def done(self, keys: Sequence[Key]) -> asyncio.Future[None]:
+        """Documents have these turns now."""
+        rows = [(channel, message, int(ours)) for channel, message, ours in keys]
 
-        def work(session: Session) -> int:
-            rows = session.execute(
-                "DELETE FROM memory WHERE channel_id = ? AND message_id <= ? RETURNING message_id",
+        def work(session: Session) -> None:
+            session.execute_many(
+                "DELETE FROM memory WHERE channel_id = ? AND message_id = ? AND by_us = ?", rows
+            )
+
+        return self._db.write(work)
+
+    async def forget(self, channel_id: int, up_to_id: int) -> None:
+        """Forget a conversation up to a message, and that nothing before it is to be told.
+
+        Raises:
+            StoreUnavailableError: it could not be stored.
+        """
+
+        def work(session: Session) -> None:
+            session.execute(
+                "DELETE FROM memory WHERE channel_id = ? AND message_id <= ?",
                 (channel_id, up_to_id),
             )
             session.execute(SET_META, (f"cleared:{channel_id}", str(up_to_id)))
-            return len(rows)
 
-        return await self._db.write(work)
+        await self._db.write(work)
 
     async def cleared_up_to(self, channel_id: int) -> int:
         """The message up to which a channel was forgotten; 0 for never."""

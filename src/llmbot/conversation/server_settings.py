@@ -32,14 +32,15 @@ def _known_language(value: str) -> str:
     return value
 
 
-def _number(value: object) -> object:
+def number_of(value: object) -> object:
+    """An id as documents spell it, or what was given."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 Snowflake = Annotated[
     int,
     Field(gt=0, lt=SNOWFLAKE_LIMIT),
-    BeforeValidator(_number),
+    BeforeValidator(number_of),
     PlainSerializer(str, return_type=str),
 ]
 Language = Annotated[str, AfterValidator(_known_language)]

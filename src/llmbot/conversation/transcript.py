@@ -10,6 +10,8 @@ from llmbot.conversation.ports import Role, Turn
 
 _NAME_MAX = 64
 _WRAPPER_COST = 40
+SUMMARY_NAME = "summary of what was said before"
+"""Whom a summary is from, for the model: it is made of what people said, so it is data as well."""
 _WRAPPER = re.compile(r"<(?=/?message\b)", re.IGNORECASE)
 
 
@@ -36,6 +38,13 @@ class Chosen:
         self._ids = {skip}
         self._answered: set[int] = set()
         self.incomplete = False
+        self._summary = ""
+
+    def add_summary(self, text: str) -> None:
+        """Take what was said still earlier, in short, if there is room for it."""
+        if len(text) + _WRAPPER_COST <= self._room:
+            self._room -= len(text) + _WRAPPER_COST
+            self._summary = text
 
     def add(self, message: ChannelMessage) -> bool:
         """Take a message of the channel; False once there is no room for it."""
@@ -67,6 +76,8 @@ class Chosen:
     def turns(self) -> tuple[Turn, ...]:
         """The chosen messages, oldest first; neighbours of one side make one turn."""
         turns: list[Turn] = []
+        if self._summary:
+            turns.append(Turn(Role.USER, wrap(SUMMARY_NAME, self._summary)))
         for _, (role, name, text) in sorted(self._messages.items()):
             spoken = wrap(name, text) if role is Role.USER else text
             if turns and turns[-1].role is role:

@@ -13,6 +13,16 @@ ENTRY_COST = 400
 """Bytes that a held document costs beside what it holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Who waits until a version, or a later one, is durable."""
+
+    version: int
+    future: asyncio.Future[None]
+    patient: bool = False
+    """Whether a refusal of the disk is no answer yet."""
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One document; `value` is None where it is known that there is none."""
@@ -32,7 +42,7 @@ class Entry:
     optional: bool = False
     gone: bool = False
     """Removed; a save that was on its way says nothing about it any more."""
-    waiters: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
 
     @property
     def dirty(self) -> bool:

@@ -188,6 +188,17 @@ class DocumentReader:
             )
         return sorted(found, key=lambda generation: generation.saved_at_s, reverse=True)
 
+    def all_versions(self, ref: Ref[T]) -> list[Look[T]]:
+        """The document, `.bak` and every generation, those that are no good included.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        paths = [self.path(ref), self.backups.bak(ref)]
+        paths += [file.path for file in self.backups.of(ref)]
+        looks = [self.look(ref, path) for path in paths]
+        return [look for look in looks if look.status is not Status.MISSING]
+
     # ── all of them ─────────────────────────────────────────────────────────────────────────────
 
     def names(self) -> list[str]:

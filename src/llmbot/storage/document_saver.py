@@ -17,7 +17,7 @@ from llmbot.kernel.errors import LlmbotError, StoreUnavailableError, TransientEr
 from llmbot.kernel.events import Event
 from llmbot.storage.document_facts import StoreCondition
 from llmbot.storage.document_kinds import Ref
-from llmbot.storage.document_memory import Entry, HeldDocuments
+from llmbot.storage.document_memory import Entry, HeldDocuments, Waiter
 from llmbot.storage.document_recovery import DocumentShelf
 from llmbot.storage.document_thread import DiskWorker
 from llmbot.storage.document_writer import Saved, Saving
@@ -93,6 +93,7 @@ class DocumentSaver:
         *,
         within_s: float,
         optional: bool,
+        patient: bool,
     ) -> None:
         """Give a held document a value that is to be saved."""
         now = self._clock.monotonic()
@@ -101,14 +102,14 @@ class DocumentSaver:
         entry.optional = optional and (entry.optional or not entry.dirty)
         entry.due = min(entry.due, now + within_s) if entry.dirty else now + within_s
         entry.dirty_since = entry.dirty_since or now
-        entry.waiters.append((entry.version, waiter))
+        entry.waiters.append(Waiter(entry.version, waiter, patient))
         self._held.dirty[entry.ref.name] = entry
         self._news.set()
 
     def hasten(self, entry: Entry, waiter: asyncio.Future[None]) -> None:
         """Save a dirty document now; whoever waits hears of it."""
         entry.due, entry.optional = 0.0, False
-        entry.waiters.append((entry.version, waiter))
+        entry.waiters.append(Waiter(entry.version, waiter))
         self._news.set()
 
     # ── out ─────────────────────────────────────────────────────────────────────────────────────
@@ -234,8 +235,11 @@ class DocumentSaver:
         entry = one.entry
         if entry.gone:
             return  # it was removed meanwhile
-        told = [w for v, w in entry.waiters if v <= one.version]
-        entry.waiters = [(v, w) for v, w in entry.waiters if v > one.version]
+        refused = isinstance(saved.error, TransientError)
+        told = [
+            w for w in entry.waiters if w.version <= one.version and not (refused and w.patient)
+        ]
+        entry.waiters = [w for w in entry.waiters if w not in told]
         if saved.error is None:
             self.saves += 1
             entry.durable = one.value
@@ -243,7 +247,7 @@ class DocumentSaver:
             self._held.resized(entry, saved.bytes)
             if entry.version == one.version:
                 self._clean(entry)
-        elif isinstance(saved.error, TransientError):
+        elif refused:
             entry.due = self._clock.monotonic() + self._pause_s
         elif entry.version == one.version:
             # It can never be saved: what is durable is the truth.
@@ -257,16 +261,13 @@ class DocumentSaver:
         self._held.dirty.pop(entry.ref.name, None)
 
 
-def settle(waiters: Sequence[asyncio.Future[None]], error: LlmbotError | None) -> None:
+def settle(waiters: Sequence[Waiter], error: LlmbotError | None) -> None:
     """Tell who waited; each gets an error of its own, since every raise adds to its traceback."""
     for waiter in waiters:
-        if waiter.done():
+        future = waiter.future
+        if future.done():
             continue
         if error is None:
-            waiter.set_result(None)
-        elif isinstance(error, StoreUnavailableError):
-            waiter.set_exception(
-                StoreUnavailableError(str(error), retry_after_s=error.retry_after_s)
-            )
+            future.set_result(None)
         else:
-            waiter.set_exception(type(error)(str(error)))
+            future.set_exception(type(error)(str(error)))

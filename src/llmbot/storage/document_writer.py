@@ -153,6 +153,30 @@ class DocumentWriter:
             remove(self._files, path)
             self._files.sync_folder(path.parent)
 
+    def drop_copies(self, ref: Ref[Any]) -> int:
+        """Leave no version of a document but the present one, durably; how many files went.
+
+        `.bak` holds the present version then. For what must not come back from a copy.
+
+        Raises:
+            OSError: the disk refused; it can be repeated.
+            StoreUnavailableError: the present version is not sound.
+        """
+        reader = self._reader
+        now = reader.look(ref)
+        if now.status is not Status.VALID:
+            raise StoreUnavailableError(f"{ref.name} is {now.status}, so its copies are kept.")
+        bak = reader.backups.bak(ref)
+        write_whole(self._files, bak, now.raw)
+        count = 0
+        asides = [a.path for a in reader.quarantine.of(ref.name.removesuffix(".json"))]
+        for path in (*(file.path for file in reader.backups.of(ref)), *asides):
+            self._files.unlink(path)
+            self._files.sync_folder(path.parent)
+            count += 1
+        self._kept_at.pop(ref.name, None)
+        return count
+
     def remove(self, ref: Ref[Any]) -> int:
         """Remove a document and every copy of it, durably; how many files that were.
 

@@ -110,7 +110,7 @@ class DocumentStore:
             self._announce(DataUnsaved(entry.ref.name))
             self._held.drop(entry.ref.name)
             error = ShuttingDownError("The document store was stopped.")
-            settle([waiter for _, waiter in entry.waiters], error)
+            settle(entry.waiters, error)
         self._held.drop_clean()
 
     # ── values ──────────────────────────────────────────────────────────────────────────────────
@@ -137,15 +137,26 @@ class DocumentStore:
         value: T | None = None if entry is None else entry.value
         return value
 
+    def is_held(self, ref: Ref[Any]) -> bool:
+        """Whether `peek` knows of it, even if that there is none."""
+        return self._held.find(ref.name) is not None
+
     def put(
-        self, ref: Ref[T], value: T, *, within_s: float = 0.0, optional: bool = False
+        self,
+        ref: Ref[T],
+        value: T,
+        *,
+        within_s: float = 0.0,
+        optional: bool = False,
+        patient: bool = False,
     ) -> asyncio.Future[None]:
         """Give a document a new value; the future resolves when that, or a later one, is durable.
 
         `within_s` is how long it may wait for further versions; `optional` says that it may wait
         until there is room again. The future raises StoreUnavailableError where the disk refused:
-        the value is kept and tried again, but nothing should be promised on it. A defect, or a
-        newer llmbot's document in its place, gives the former value back and is raised too.
+        the value is kept and tried again, but nothing should be promised on it; a `patient` one
+        goes on waiting instead. A defect, or a newer llmbot's document in its place, gives the
+        former value back and is raised too.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.add_done_callback(_look_at)
@@ -160,7 +171,9 @@ class DocumentStore:
         if entry is None:
             entry = Entry(ref, None, None)
             self._held.hold(entry)
-        self._saver.take(entry, value, future, within_s=within_s, optional=optional)
+        self._saver.take(
+            entry, value, future, within_s=within_s, optional=optional, patient=patient
+        )
         self._tell(ref, value)
         return future
 
@@ -189,7 +202,7 @@ class DocumentStore:
         entry = self._held.drop(ref.name)
         if entry is not None:
             error = StoreUnavailableError("The document was removed meanwhile.")
-            settle([waiter for _, waiter in entry.waiters], error)
+            settle(entry.waiters, error)
         self._tell(ref, None)
         return await self.on_disk(lambda: self.shelf.writer.remove(ref))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from llmbot.conversation.commands.definitions import ESSENTIAL
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.inbound import Inbox
-from llmbot.conversation.memory import Memory
+from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.messages import CommandReply, CommandRequest, Inbound, Source
 from llmbot.conversation.notices import notice
 from llmbot.kernel.clock import Clock
@@ -40,7 +40,7 @@ class Commands:
     def __init__(
         self,
         inbox: Inbox,
-        memory: Memory,
+        memory: ConversationMemory,
         context: ContextBuilder,
         state: Callable[[], BotState],
         bus: EventBus,
