@@ -137,6 +137,10 @@ class Rails:
             record.cool_down_s = settings.cool_down_success_s
             book.failures = 0
             return
+        if entry.text("outcome") in {"awaits approval", "aborted"}:
+            # A person decides: that says nothing against the runbook.
+            record.cool_down_s = settings.cool_down_success_s
+            return
         book.failures += 1
         first = settings.cool_down_failure_s
         doubled = first * 2 ** min(book.failures - 1, 16)

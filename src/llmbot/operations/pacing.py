@@ -12,7 +12,7 @@ from llmbot.operations.ports import Check
 
 WAIT_FIRST_S = 2.0
 WAIT_GROWTH = 1.4
-WAIT_MAX_S = 60.0
+WAIT_MAX_S = 300.0
 AGAIN_S = 5.0
 """A runbook that had nothing to do, or was refused, is asked again after so long."""
 

@@ -56,6 +56,13 @@ def model_broken_off(scene: Scene) -> Iterator[Finding]:
     """Row 4: a model hangs, stalls, or cuts its stream."""
     for name, standing in _failing(scene, _FAULTY):
         yield Finding(name, f"{_words(standing)}: {standing.detail}")
+    settings = scene.settings
+    usual = scene.plant.performance().stages.get("model")
+    if usual is not None and usual.count >= settings.silent_calls:
+        patience = max(settings.silent_s, settings.silent_factor * usual.p95 / 1000)
+        silent = scene.tally.silent(patience)
+        if silent >= settings.silent_least:
+            yield Finding("calls", f"{silent} calls are silent for more than {patience:.0f} s")
 
 
 def model_credentials(scene: Scene) -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from llmbot.operations.catalog.looking import only_told, open_breakers
 from llmbot.operations.ports import Act, Check, Part, Verb
 from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
@@ -12,15 +14,22 @@ async def _recovered(situation: Situation) -> Ready:
     held = open_breakers(situation)
     if not held:
         return Ready(Go.NOTHING, "no breaker is open: the chain goes on by itself")
-    asked = next((s for s in situation.subjects if s in held), situation.subjects[0])
-    check = await situation.plant.probe(Part.MODEL, asked)
-    if not check.passed:
-        return Ready(Go.WAIT, f"{asked} is still unwell: {check.detail}")
-    return Ready(Go.ACT, f"{asked} answers again: {check.detail}")
+    asked = tuple(s for s in situation.subjects if s in held) or situation.subjects[:1]
+    checks = await asyncio.gather(*(situation.plant.probe(Part.MODEL, each) for each in asked))
+    for name, check in zip(asked, checks, strict=True):
+        if not check.passed:
+            return Ready(Go.WAIT, f"{name} is still unwell: {check.detail}")
+    return Ready(Go.ACT, f"{', '.join(asked)}: {checks[0].detail}")
 
 
 async def _quota_back(situation: Situation) -> Ready:
-    """A model whose provider named a wait is not asked before that is over."""
+    """A model whose provider named a wait is not asked before that is over.
+
+    A quota of the day may come back at any time (a plan is raised), and the wait that is named
+    with it is known to be wrong: those are asked again with growing pauses.
+    """
+    if situation.cause == "model-quota-day":
+        return await _recovered(situation)
     now = situation.clock.wall()
     breakers = situation.plant.breakers()
     ends = [

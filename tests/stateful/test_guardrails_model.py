@@ -1,0 +1,193 @@
+"""A thousand alarm storms: whatever comes, no cap is exceeded, and no false alarm does harm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.support.control_plane import plane
+from tests.support.plant import RecordingHand, SetPlant
+
+from llmbot.kernel.clock import ManualClock, Random
+from llmbot.operations.executor import Order, Outcome
+from llmbot.operations.guardrails import Rails, RailSettings
+from llmbot.operations.journal import Entry
+from llmbot.operations.ports import VERBS, Act, Check, Part, Verb
+from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
+
+HOUR_S = 3600.0
+CAUSES = ("overload", "memory", "service-failed", "locks", "model-unavailable")
+SETTINGS = RailSettings()
+
+
+def book(name: str, verb: Verb, passes: list[bool]) -> Runbook:
+    """A runbook of one act, whose validation passes as the list says."""
+
+    async def precheck(_: Situation) -> Ready:
+        return Ready(Go.ACT, "alarm")
+
+    async def validate(_: Situation) -> Check:
+        return Check("look", passed=passes[0], detail="")
+
+    part = VERBS[verb].part
+    step = Step("act", lambda _: (Act(verb, "thing"),))
+    return Runbook(name, name, (), part, precheck, validate, (step,), settle_s=0.0)
+
+
+VERB_OF = {
+    "overload": Verb.HASTEN_QUEUE,
+    "memory": Verb.COLLECT,
+    "service-failed": Verb.RESTART_SERVICE,
+    "locks": Verb.RELEASE_LOCK,
+    "model-unavailable": Verb.RESET_BREAKER,
+}
+
+
+async def storm(seed: int, folder: Path) -> int:
+    """One random hour and more of alarms, true and false; how many runs acted."""
+    rng = Random(seed)
+    clock = ManualClock()
+    began = clock.monotonic()
+    hand = RecordingHand(clock)
+    house = plane(folder, clock, hand, SetPlant(), settings=SETTINGS, started_s=began)
+    entries: list[Entry] = []
+
+    async def add(kind: str, **data: object) -> Entry:
+        # The disk is no part of this law, and a thousand storms would spend minutes on it.
+        entry = Entry(len(entries) + 1, clock.wall(), kind, data, "")
+        entries.append(entry)
+        for reader in (house.rails.hear, house.approvals.hear, house.executor.hear):
+            reader(entry)
+        return entry
+
+    house.journal.add = add  # type: ignore[method-assign] # see above
+    passes = [True]
+    books = {name: book(name, VERB_OF[name], passes) for name in CAUSES}
+    starts: list[tuple[float, str]] = []
+    while clock.monotonic() < began + 1.5 * HOUR_S:
+        clock.advance(rng.choice((0.5, 3.0, 20.0, 90.0, 400.0)))
+        cause = rng.choice(CAUSES)
+        if rng.random() < 0.5:
+            house.rails.alarm(cause)
+        if rng.random() < 0.02:
+            house.rails.killed = rng.choice(("", "a test"))
+        house.rails.paused = "a test" if rng.random() < 0.05 else ""
+        real, passes[0] = rng.random() < 0.7, rng.random() < 0.8
+        in_storm, killed, paused = house.rails.storm, house.rails.killed, house.rails.paused
+        before = len(hand.performed)
+        result = await house.executor.run(
+            Order(books[cause], cause, ("thing",), ""),
+            unwell=frozenset({Part.DATABASE}) if rng.random() < 0.2 else frozenset(),
+            confirmed=lambda real=real: real,  # type: ignore[misc] # bound now
+        )
+        acted = hand.performed[before:]
+        if not acted:
+            continue
+        now = clock.monotonic()
+        assert result.outcome in {Outcome.MENDED, Outcome.FAILED, Outcome.ROLLED_BACK}
+        assert (in_storm, killed, paused) == (False, "", "")
+        assert now - began >= SETTINGS.quiet_start_s
+        assert real or not any(VERBS[act.verb].destructive for _, act in acted)
+        last = [at for at, name in starts if name == cause]
+        assert not last or now - last[-1] >= SETTINGS.cool_down_success_s
+        starts.append((now, cause))
+        hour = [name for at, name in starts if at > now - HOUR_S]
+        assert len(hour) <= SETTINGS.runs_max
+        assert hour.count(cause) <= SETTINGS.runs_per_cause_max
+    return len(starts)
+
+
+@pytest.mark.parametrize("hundred", range(10))
+async def test_no_storm_of_alarms_exceeds_a_cap(hundred: int, tmp_path: Path) -> None:
+    """In a hundred random hours of alarms every guard rail holds, and some runs do act."""
+    acted = [await storm(hundred * 100 + seed, tmp_path) for seed in range(100)]
+    assert sum(acted) > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_three_causes_together_begin_a_storm_that_ends_in_calm(seed: int) -> None:
+    """Three different causes within the window are a storm; a calm period ends it, not before."""
+    rng = Random(seed)
+    clock = ManualClock()
+    rails = Rails(clock, SETTINGS, clock.monotonic() - 1000)
+    for name in rng.sample(CAUSES, 3):
+        assert not rails.storm
+        rails.alarm(name)
+        clock.advance(rng.uniform(0, SETTINGS.storm_within_s / 3))
+    assert rails.storm
+    refusals = {r.rail for r in rails.permit("x", "y", automatic=True, draining=False)}
+    assert "storm" in refusals
+    clock.advance(SETTINGS.storm_calm_s)
+    assert not rails.storm
+
+
+def test_a_flapping_sensor_is_told_and_not_treated() -> None:
+    """A cause that comes and goes again and again gets no run."""
+    clock = ManualClock()
+    rails = Rails(clock, SETTINGS, clock.monotonic() - 1000)
+    for _ in range(SETTINGS.flaps_max):
+        rails.alarm("memory")
+        clock.advance(20)
+    refusals = {r.rail for r in rails.permit("memory", "memory", automatic=True, draining=False)}
+    assert "flapping" in refusals
+
+
+def test_caps_survive_a_restart() -> None:
+    """Rails that read the journal of an earlier life refuse what that life had used up."""
+    clock = ManualClock()
+    rails = Rails(clock, SETTINGS, clock.monotonic() - 1000)
+    for number in range(SETTINGS.runs_max):
+        data = {"run": f"r{number}", "runbook": f"b{number}", "cause": f"c{number}"}
+        rails.hear(Entry(1, clock.wall(), "run.started", data, ""))
+        ended = {**data, "outcome": "mended"}
+        rails.hear(Entry(2, clock.wall(), "run.ended", ended, ""))
+    refusals = {r.rail for r in rails.permit("new", "new", automatic=True, draining=False)}
+    assert refusals == {"cap"}
+    clock.advance(HOUR_S + 1)
+    assert rails.permit("new", "new", automatic=True, draining=False) == ()
+
+
+def test_a_runbook_that_failed_twice_waits_for_a_person() -> None:
+    """Set aside after two failures in a row, a runbook acts again once a person returned it."""
+    clock = ManualClock()
+    settings = replace(SETTINGS, cool_down_failure_s=0.0)
+    rails = Rails(clock, settings, clock.monotonic() - 1000)
+    for number in range(2):
+        data = {"run": f"r{number}", "runbook": "memory", "cause": "memory"}
+        rails.hear(Entry(1, clock.wall(), "run.started", data, ""))
+        rails.hear(Entry(2, clock.wall(), "run.ended", {**data, "outcome": "failed"}, ""))
+        clock.advance(10)
+    refused = rails.permit("memory", "memory", automatic=True, draining=False)
+    assert [refusal.rail for refusal in refused] == ["set aside"]
+    rails.hear(Entry(3, clock.wall(), "book.returned", {"runbook": "memory"}, ""))
+    assert rails.permit("memory", "memory", automatic=True, draining=False) == ()
+
+
+def test_a_remedy_does_not_need_what_failed() -> None:
+    """An act that needs a part which is unwell is refused."""
+    rails = Rails(ManualClock(), SETTINGS, 0.0)
+    refused = rails.check_acts(
+        (Act(Verb.QUEUE_ALL),),
+        part=Part.QUEUE,
+        unwell=frozenset({Part.DATABASE}),
+        documents=0,
+        confirmed=True,
+        automatic=True,
+    )
+    assert [refusal.rail for refusal in refused] == ["needs what failed"]
+
+
+def test_one_run_changes_one_subsystem_and_few_documents() -> None:
+    """More than one part, or more than a twentieth of the documents, is refused."""
+    rails = Rails(ManualClock(), SETTINGS, 0.0)
+    acts = (Act(Verb.COLLECT), *(Act(Verb.RECOVER_DOCUMENT, f"d{n}") for n in range(6)))
+    refused = rails.check_acts(
+        acts,
+        part=Part.MEMORY,
+        unwell=frozenset(),
+        documents=100,
+        confirmed=True,
+        automatic=True,
+    )
+    assert {refusal.rail for refusal in refused} == {"one subsystem", "share of documents"}

@@ -1,0 +1,200 @@
+"""The loop as a whole: noticed, named, treated, checked, written up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.control_plane import Plane, plane
+from tests.support.plant import MIB, RecordingHand, SetPlant, breaker, opened
+
+from llmbot.kernel.clock import ManualClock, SystemClock
+from llmbot.kernel.events import BreakerChanged, DuplicateMessage, ModelAnswered, ModelFailed
+from llmbot.operations.catalog.shelf import RUNBOOKS
+from llmbot.operations.causes import CAUSES
+from llmbot.operations.guardrails import RailSettings
+from llmbot.operations.ports import HostReading, ServiceReading, Verb
+from llmbot.operations.report import as_json, as_markdown
+
+
+def failed(model: str, code: str = "model_unavailable") -> ModelFailed:
+    """A failed call."""
+    return ModelFailed(1, "gemini", model, code, 1, 10, "no answer")
+
+
+async def rounds(house: Plane, clock: ManualClock, count: int) -> None:
+    """Some rounds of the loop, half a second apart, each treatment seen to its end."""
+    for _ in range(count):
+        await house.healing.round()
+        busy = house.healing._busy
+        while busy is not None and not busy.done():
+            await SystemClock().sleep(0)
+            if clock.sleepers:
+                clock.advance(0.5)
+        clock.advance(0.5)
+
+
+def build(tmp_path: Path, plant: SetPlant) -> tuple[Plane, ManualClock, RecordingHand]:
+    """A control plane that may act at once."""
+    clock = ManualClock()
+    hand = RecordingHand(clock)
+    return plane(tmp_path, clock, hand, plant, settings=RailSettings()), clock, hand
+
+
+def test_every_cause_has_a_runbook_and_every_procedure_is_there() -> None:
+    """Each cause names a runbook that exists, and no row up to 27 lacks a cause."""
+    assert {cause.runbook for cause in CAUSES.values()} <= set(RUNBOOKS)
+    assert {cause.row for cause in CAUSES.values()} >= set(range(1, 28))
+
+
+async def test_nothing_is_done_while_all_is_well(tmp_path: Path) -> None:
+    """A well bot has no incident, no act and no line in the journal."""
+    house, clock, hand = build(tmp_path, SetPlant())
+    await rounds(house, clock, 20)
+    assert (house.incidents.all(), hand.performed) == ((), [])
+
+
+async def test_an_outage_of_a_model_is_named_and_its_breaker_reset_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    """The incident names the model's outage; the breaker is reset after a probe; then it closes."""
+    plant = SetPlant(breaker_facts={"gemini:one": opened(breaker("gemini:one"))})
+    plant.probes = lambda _, __: False
+    house, clock, hand = build(tmp_path, plant)
+    for _ in range(5):
+        house.bus.publish(failed("one"))
+    await rounds(house, clock, 6)
+    incident = house.incidents.current
+    assert incident is not None
+    assert incident.first_cause == "model-unavailable"
+    assert hand.performed == []
+
+    def reset(_: object) -> None:
+        plant.breaker_facts["gemini:one"] = breaker("gemini:one")
+        house.bus.publish(BreakerChanged("gemini:one", "open", "closed", "reset"))
+
+    hand.effect = reset
+    plant.probes = lambda _, __: True
+    await rounds(house, clock, 40)
+    assert [act.verb for _, act in hand.performed] == [Verb.RESET_BREAKER]
+    closed = house.incidents.all()[0]
+    assert not closed.open
+    assert closed.runbooks == {"gemini-recovery": "mended"}
+
+
+async def test_a_report_made_again_from_the_journal_has_the_same_bytes(tmp_path: Path) -> None:
+    """Markdown and JSON of an incident are the same in the next life."""
+    plant = SetPlant(host_reading=HostReading(900 * MIB, 400 * MIB, 10_000 * MIB))
+    house, clock, hand = build(tmp_path, plant)
+
+    def mend(_: object) -> None:
+        plant.host_reading = HostReading(100 * MIB, 400 * MIB, 10_000 * MIB)
+
+    hand.effect = mend
+    await rounds(house, clock, 30)
+    incident = house.incidents.all()[0]
+    assert not incident.open
+    again, _, _ = build(tmp_path, plant)
+    await again.journal.load()
+    told = again.incidents.find(incident.id)
+    assert told is not None
+    assert as_markdown(told) == as_markdown(incident)
+    assert as_json(told) == as_json(incident)
+    for heading in (
+        "## Incident Details",
+        "## Root Cause Analysis",
+        "## Recovery Actions Taken",
+        "## Validation Results",
+        "## Lessons Learned",
+        "## Action Items",
+    ):
+        assert heading in as_markdown(incident)
+
+
+async def test_an_hour_of_outage_is_one_incident(tmp_path: Path) -> None:
+    """Model and Discord away together for an hour: one incident, escalated, and no restart."""
+    plant = SetPlant(breaker_facts={"gemini:one": opened(breaker("gemini:one"))})
+    plant.probes = lambda _, __: False
+    house, clock, hand = build(tmp_path, plant)
+    away = plant.gateway_reading
+    for minute in range(60):
+        house.bus.publish(failed("one"))
+        plant.gateway_reading = type(away)("waiting", None, 1, 0, 0, 0, "no route", "", *[0] * 5)
+        await rounds(house, clock, 4)
+        clock.advance(58)
+        del minute
+    assert len(house.incidents.all()) == 1
+    incident = house.incidents.all()[0]
+    assert set(incident.causes) == {"model-unavailable", "gateway-away"}
+    assert hand.performed == []
+    assert len(incident.timeline) < 30
+
+
+async def test_the_root_is_named_before_its_consequences(tmp_path: Path) -> None:
+    """Slow answers while the store refuses are a consequence, not a cause of their own."""
+    plant = SetPlant(p95_ms=20_000, database_error="disk full")
+    house, clock, _ = build(tmp_path, plant)
+    await rounds(house, clock, 10)
+    assert [cause.name for cause in house.healing.causes] == ["store-refuses"]
+    assert house.healing.causes[0].consequences == ("slow-responses",)
+
+
+async def test_a_passing_alarm_does_not_last(tmp_path: Path) -> None:
+    """Memory above its limit for one look only is no condition."""
+    plant = SetPlant(host_reading=HostReading(900 * MIB, 400 * MIB, 10_000 * MIB))
+    house, clock, hand = build(tmp_path, plant)
+    await rounds(house, clock, 1)
+    plant.host_reading = HostReading(100 * MIB, 400 * MIB, 10_000 * MIB)
+    await rounds(house, clock, 10)
+    assert (house.incidents.all(), hand.performed) == ((), [])
+
+
+async def test_a_sensor_that_fails_is_a_condition(tmp_path: Path) -> None:
+    """One blind sensor is told as such and keeps no other from looking."""
+    plant = SetPlant()
+    house, clock, _ = build(tmp_path, plant)
+
+    def broken() -> HostReading:
+        raise OSError("no such process")
+
+    plant_host = type(plant).host
+    try:
+        type(plant).host = lambda _: broken()  # type: ignore[method-assign,assignment] # fails for once
+        house.healing.senses.look()
+        clock.advance(3)
+        house.healing.senses.look()
+    finally:
+        type(plant).host = plant_host  # type: ignore[method-assign] # as it was
+    assert {"memory", "disk-full"} <= {
+        name for name, reading in house.healing.senses.readings.items() if reading.failed
+    }
+    assert "sensor-failed" in {c.nature.name for c in house.healing.senses.active()}
+
+
+async def test_a_failed_service_is_restarted_once_its_needs_run(tmp_path: Path) -> None:
+    """What failed is restarted only when what it needs runs."""
+    down = ServiceReading("workers", ("database",), "failed", "", "task died", 0)
+    up = ServiceReading("workers", ("database",), "running", "", "", 1)
+    database = ServiceReading("database", (), "failed", "", "gone", 0)
+    plant = SetPlant(service_readings=[ServiceReading("database", (), "running", "", "", 0), down])
+    house, clock, hand = build(tmp_path, plant)
+
+    def restart(_: object) -> None:
+        plant.service_readings = [ServiceReading("database", (), "running", "", "", 0), up]
+
+    hand.effect = restart
+    await rounds(house, clock, 20)
+    assert [str(act) for _, act in hand.performed] == ["restart-service workers"]
+    assert database.state == "failed"
+
+
+async def test_duplicates_and_answers_are_told_apart(tmp_path: Path) -> None:
+    """Three live duplicates are a condition; a model that answers again clears its own."""
+    house, clock, _ = build(tmp_path, SetPlant())
+    for number in range(3):
+        house.bus.publish(DuplicateMessage(number, "live", "claim"))
+    house.bus.publish(failed("two"))
+    await rounds(house, clock, 2)
+    assert {cause.name for cause in house.healing.causes} == {"duplicates", "model-unavailable"}
+    house.bus.publish(ModelAnswered(2, "gemini", "two", "stop", 10, 20, 1, 1))
+    await rounds(house, clock, 8)
+    assert {cause.name for cause in house.healing.causes} == {"duplicates"}

@@ -1,0 +1,132 @@
+"""The journal behind incidents: in order, chained, scrubbed, and kept through a bad disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmbot.kernel.clock import ManualClock
+from llmbot.kernel.redact import MASK, Redactor
+from llmbot.operations.drills import DRILLS, Seen, judge
+from llmbot.operations.incidents import Incidents
+from llmbot.operations.journal import Journal
+
+
+def journal(folder: Path, **limits: int) -> Journal:
+    """A journal in a folder."""
+    return Journal(folder, ManualClock(), lambda text: text, **limits)
+
+
+def files(folder: Path) -> int:
+    """How many files the journal has."""
+    return len(list(folder.glob("journal-*.log")))
+
+
+async def test_a_changed_line_is_found(tmp_path: Path) -> None:
+    """Whoever changes a line of the journal is found out by its hash."""
+    book = journal(tmp_path)
+    for number in range(3):
+        await book.add("incident.note", incident="i", text=f"line {number}", by="x")
+    path = tmp_path / "journal-000001.log"
+    path.write_bytes(path.read_bytes().replace(b"line 1", b"lime 1"))
+    again = journal(tmp_path)
+    await again.load()
+    assert "changed" in again.broken
+
+
+async def test_a_missing_line_is_found(tmp_path: Path) -> None:
+    """Whoever takes a line out is found out by the chain."""
+    book = journal(tmp_path)
+    for number in range(3):
+        await book.add("x", number=number)
+    path = tmp_path / "journal-000001.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[2])
+    again = journal(tmp_path)
+    await again.load()
+    assert "missing" in again.broken
+
+
+async def test_a_cut_line_is_taken_off_and_the_chain_goes_on(tmp_path: Path) -> None:
+    """A line that a kill had cut is dropped, and what follows fits what stands before."""
+    book = journal(tmp_path)
+    await book.add("x", number=1)
+    await book.add("x", number=2)
+    path = tmp_path / "journal-000001.log"
+    path.write_bytes(path.read_bytes()[:-5])
+    again = journal(tmp_path)
+    assert await again.load() == 1
+    await again.add("x", number=3)
+    third = journal(tmp_path)
+    assert await third.load() == 2
+    assert (third.broken, third.torn) == ("", 0)
+
+
+async def test_no_secret_reaches_the_journal(tmp_path: Path) -> None:
+    """Secrets are scrubbed from every field, however deep."""
+    key = "AIza" + "x" * 35
+    book = Journal(tmp_path, ManualClock(), Redactor((key,)).scrub)
+    entry = await book.add("x", text=key, deep=[{"more": f"key={key}"}])
+    assert key.encode() not in (tmp_path / "journal-000001.log").read_bytes()
+    assert entry.data["text"] == MASK
+
+
+async def test_a_disk_that_refuses_loses_no_entry(tmp_path: Path) -> None:
+    """What could not be written is kept, and written before the next entry."""
+    folder = tmp_path / "journal"
+    folder.write_text("a file where the folder should be")
+    book = journal(folder)
+    await book.add("x", number=1)
+    assert (book.kept, book.failures) == (False, 1)
+    folder.unlink()
+    await book.add("x", number=2)
+    assert book.kept
+    assert await journal(folder).load() == 2
+
+
+async def test_old_files_are_dropped(tmp_path: Path) -> None:
+    """The journal has a limit on the disk."""
+    book = journal(tmp_path, file_bytes_max=200, files_max=3)
+    for number in range(40):
+        await book.add("x", number=number, text="y" * 100)
+    assert files(tmp_path) <= 3
+
+
+async def test_trouble_that_comes_back_soon_opens_the_old_incident(tmp_path: Path) -> None:
+    """A closed incident of the same cause that ended lately is found for opening again."""
+    book, incidents = journal(tmp_path), Incidents()
+    book.subscribe(incidents.hear)
+    await book.add("incident.opened", incident="i", severity="P1")
+    await book.add(
+        "incident.cause",
+        incident="i",
+        cause="memory",
+        row=16,
+        words="w",
+        runbook="memory",
+        remedy="r",
+        evidence=["e"],
+        ruledOut=[],
+        consequences=[],
+        confidence=0.8,
+    )
+    await book.add("incident.closed", incident="i", checks=[], impact={})
+    assert incidents.current is None
+    assert incidents.lately("memory", 0.0) is not None
+    assert incidents.lately("locks", 0.0) is None
+    await book.add("incident.reopened", incident="i", reason="again")
+    assert incidents.current is not None
+
+
+@pytest.mark.parametrize("name", list(DRILLS))
+def test_a_drill_is_passed_only_if_everything_held(name: str) -> None:
+    """Late notice, late repair, a wrong name or a lost answer each fail a drill."""
+    drill = DRILLS[name]
+    good = Seen(0.5, 2.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 9, 0, 0)
+    assert judge(drill, good).passed
+    late = Seen(0.5, 9.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 9, 0, 0)
+    never = Seen(0.5, 2.0, 8.0, None, drill.causes, drill.runbooks, 9, 9, 0, 0)
+    wrong = Seen(0.5, 2.0, 8.0, 20.0, frozenset(), drill.runbooks, 9, 9, 0, 0)
+    lost = Seen(0.5, 2.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 8, 0, 1)
+    assert not any(judge(drill, seen).passed for seen in (late, never, wrong, lost))
