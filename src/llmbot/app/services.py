@@ -205,6 +205,7 @@ class HousekeepingService:
         while True:
             await self.clock.sleep(_KEEP_PLACE_S)
             self.inbox.keep_place()
+            self.store.sure.again()
             await self.presence.show(*_shown(self.state()))
 
     async def _prune(self) -> None:

@@ -15,6 +15,7 @@ from llmbot.conversation.memory import Remembered, write_turns
 from llmbot.conversation.messages import Inbound, SessionCursor
 from llmbot.conversation.payloads import dump_inbound, load_inbound
 from llmbot.conversation.schema import SET_META
+from llmbot.conversation.sure_writes import SureWrites
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.ids import Owner
 from llmbot.storage.database import Database, Row, Session
@@ -64,6 +65,7 @@ class JobStore:
         self._db = database
         self._clock = clock
         self._owner = str(owner)
+        self.sure = SureWrites(database)
 
     # ── the claim ───────────────────────────────────────────────────────────────────────────────
 
@@ -142,7 +144,7 @@ class JobStore:
             if remember:
                 write_turns(session, channel_id, remember, memory_max)
 
-        return self._db.write(work)
+        return self.sure.write((message_id, "state"), work)
 
     def part_sent(self, message_id: int, part: int, discord_id: int) -> asyncio.Future[None]:
         """Keep the Discord id of a part as it is sent."""
@@ -156,7 +158,7 @@ class JobStore:
             )
             _tell(session, message_id, now, "part sent", f"{part}: {discord_id}")
 
-        return self._db.write(work)
+        return self.sure.write((message_id, "part", part), work)
 
     def parts_dropped(self, message_id: int, from_part: int) -> asyncio.Future[None]:
         """Forget parts that were deleted because the answer became shorter."""
@@ -166,7 +168,7 @@ class JobStore:
                 "DELETE FROM parts WHERE message_id = ? AND part >= ?", (message_id, from_part)
             )
 
-        return self._db.write(work)
+        return self.sure.write((message_id, "dropped"), work)
 
     def amend(self, job: Job) -> asyncio.Future[None]:
         """Keep the question as its author edited it while it waited."""
@@ -174,10 +176,12 @@ class JobStore:
 
         def work(session: Session) -> None:
             session.execute(
-                "UPDATE jobs SET payload = ? WHERE message_id = ?", (payload, message_id)
+                "UPDATE jobs SET payload = ? "
+                "WHERE message_id = ? AND state NOT IN ('done', 'noticed')",
+                (payload, message_id),
             )
 
-        return self._db.write(work)
+        return self.sure.write((message_id, "question"), work)
 
     def tell(self, message_id: int, fact: str, detail: str) -> asyncio.Future[None]:
         """Add a line to a message's story."""
