@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from llmbot.conversation.messages import ChannelMessage
@@ -58,6 +58,7 @@ class Post:
             author_is_us=self.ours,
             reply_to=self.reply_to,
             nonce=self.nonce,
+            interaction_id=self.interaction_id if self.reply_to is None else None,
         )
 
 
@@ -222,12 +223,16 @@ class Server:
         else:
             end = len(channel.ids) if before is None else bisect_right(channel.ids, before - 1)
             found = channel.posts[max(0, end - limit) : end]
-        return [post.seen() for post in found]
+        return [self._seen(post) for post in found]
 
     def message(self, message_id: int) -> ChannelMessage | None:
         """One message, or None where it is gone."""
         post = self.posts.get(message_id)
-        return None if post is None or post.deleted else post.seen()
+        return None if post is None or post.deleted else self._seen(post)
+
+    def _seen(self, post: Post) -> ChannelMessage:
+        parent = self.posts.get(post.reply_to or 0)
+        return replace(post.seen(), replies_to_us=None if parent is None else parent.ours)
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────
 

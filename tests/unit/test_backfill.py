@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.conversation import Talk, talk
@@ -230,3 +231,11 @@ async def test_an_announcement_that_is_late_does_not_end_the_search(tmp_path: Pa
             resumed=True, channels=[KnownChannel(c, 1, elsewhere.message_id) for c in (100, 200)]
         )
         await found
+
+
+async def test_discord_knows_whose_message_a_reply_is_to(tmp_path: Path) -> None:
+    """A reply to a part of ours that was never recorded is found all the same."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        reply = t.question("why?", mentions_us=False, reply_to=12345)
+        t.discord.seed(replace(t.as_it_stands(reply), replies_to_us=True))
+        await answered(t, reply, channels=[KnownChannel(100, 1, reply.message_id)])

@@ -10,7 +10,7 @@ from tests.support.conversation import Talk, talk
 from tests.support.database import FaultyDatabase
 from tests.support.discord import MemoryDiscord
 
-from llmbot.conversation.messages import SessionCursor
+from llmbot.conversation.messages import ChannelMessage, SessionCursor
 from llmbot.conversation.place import StreamPlace
 from llmbot.conversation.ports import KnownChannel
 from llmbot.kernel.clock import ManualClock
@@ -229,3 +229,15 @@ def _kept(kept: list[FaultyDatabase]) -> Callable[[Database], Database]:
         return kept[-1]
 
     return wrap
+
+
+async def test_a_reply_to_words_that_are_not_recorded_yet_is_a_question(tmp_path: Path) -> None:
+    """Our message was seen on the gateway before the call that sent it was answered."""
+    async with talk(tmp_path / "db") as t:
+        await t.ask("hello")
+        ours = ChannelMessage(next(t.ids), 100, 42, "bot", "Words", True, True)
+        t.inbox.on_message_seen(ours)
+        reply = t.question("why?", mentions_us=False, reply_to=ours.id, replies_to_us=None)
+        done = t.delivered(reply.message_id)
+        t.inbox.on_message(reply, None)
+        await done

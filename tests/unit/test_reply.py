@@ -10,10 +10,12 @@ from tests.support.discord import MemoryDiscord
 from tests.support.models import ScriptedModel
 
 from llmbot.conversation.delivery import DeliverySettings
+from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.conversation.usher import UsherSettings
 from llmbot.kernel.errors import DiscordUnavailableError, ModelUnavailableError
 from llmbot.kernel.events import JobFailed
+from llmbot.storage.database import Session
 
 NOBODY_TOLD = UsherSettings(silence_s=0)
 
@@ -93,3 +95,49 @@ async def test_nobody_is_told_of_a_second_question_before_the_first(tmp_path: Pa
         mine = [m.reply_to for m in discord.ours(100) if m.reply_to != other.message_id]
         assert mine == sorted(mine, key=lambda asked: asked or 0)
         assert len(mine) == 4
+
+
+async def half_a_reply(path: Path, discord: MemoryDiscord) -> Inbound:
+    """A life that dies in its reply, of which nothing is recorded, and long enough ago."""
+    stuck = ScriptedModel(lambda _: ["Half an answ", asyncio.Event()])
+    async with talk(path, stuck, discord=discord, grace_s=0) as t:
+        inbound = t.question("hello")
+        for number in range(150):
+            discord.seed(ChannelMessage(next(t.ids), 100, 50, "talker", f"chatter {number}"))
+        t.inbox.on_message(inbound, None)
+        await discord.changed.wait()
+    async with talk(path, discord=discord, running=False) as t:
+        await t.database.write(_forget_parts)
+    discord.nonces.clear()
+    return inbound
+
+
+def _forget_parts(session: Session) -> None:
+    session.execute("DELETE FROM parts")
+    session.execute("UPDATE jobs SET state = 'generating', created_s = created_s - 120")
+
+
+async def test_a_part_far_down_the_channel_is_found(tmp_path: Path) -> None:
+    """What an earlier life sent is found behind hundreds of other messages, and completed."""
+    discord = MemoryDiscord()
+    inbound = await half_a_reply(tmp_path / "db", discord)
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        done = t.delivered(inbound.message_id)
+        await t.pipeline.answer(await t.queue.next())
+        await done
+    assert [m.content for m in discord.ours(100)] == ["You said: hello"]
+
+
+async def test_nothing_is_sent_while_it_is_unknown_what_stands_there(tmp_path: Path) -> None:
+    """Where Discord may have forgotten the nonce and cannot be asked, the reply waits."""
+    discord = MemoryDiscord()
+    inbound = await half_a_reply(tmp_path / "db", discord)
+    away = True
+    discord.fault = lambda call: DiscordUnavailableError() if away and call == "history" else None
+    trouble = TroubleSettings(pause_first_s=0.01, pause_max_s=0.02)
+    async with talk(tmp_path / "db", discord=discord, trouble=trouble) as t:
+        done = t.delivered(inbound.message_id)
+        await t.bus.wait_for(JobFailed, timeout_s=10)
+        away = False
+        await done
+    assert [m.content for m in discord.ours(100)] == ["You said: hello"]

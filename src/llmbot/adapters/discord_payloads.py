@@ -113,7 +113,28 @@ def channel_message(
         reply_to=reply_target(payload),
         nonce="" if nonce is None else str(nonce),
         attachments=attachments_of(payload.get("attachments")),
+        replies_to_us=_replies_to(payload, our_id),
+        interaction_id=_interaction_id(payload),
     )
+
+
+def _replies_to(payload: Payload, our_id: int) -> bool | None:
+    """Whether this replies to us, where Discord looked up what it replies to."""
+    referenced = payload.get("referenced_message")
+    author_id = _id_of(referenced.get("author")) if isinstance(referenced, dict) else None
+    return None if author_id is None else author_id == our_id != 0
+
+
+def _interaction_id(payload: Payload) -> int | None:
+    return _id_of(payload.get("interaction_metadata") or payload.get("interaction"))
+
+
+def _id_of(part: object) -> int | None:
+    """The id of a part that may be missing or unreadable: the message is still one."""
+    try:
+        return optional_id(part.get("id")) if isinstance(part, dict) else None
+    except ValueError:
+        return None
 
 
 def inbound(

@@ -205,9 +205,11 @@ class Backfill:
             or f"<@!{our_id}>" in message.content
             or (channel.own_role is not None and f"<@&{channel.own_role}>" in message.content)
         )
-        is_reply = message.reply_to is not None and bool(
-            await self._store.is_ours(message.reply_to)
-        )
+        is_reply = message.replies_to_us
+        if is_reply is None:
+            is_reply = message.reply_to is not None and bool(
+                await self._store.is_ours(message.reply_to)
+            )
         addressed = is_direct or mentioned or is_reply
         among_us = (
             channel.in_our_thread and message.reply_to is None and "<@" not in message.content

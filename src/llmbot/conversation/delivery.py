@@ -31,6 +31,9 @@ _TYPING_AGAIN_S = 8.0
 _TIGHT_S = 0.5
 """How long what can be done without waits before it looks for room again."""
 
+_NONCE_SURE_S = 60.0
+"""So long Discord surely remembers a nonce: it says "the past few minutes"."""
+
 _LAST_CALL_S = 5.0
 """How long a call that is under way may still take when its job is cancelled."""
 
@@ -126,6 +129,7 @@ class Reply:
         self._standing_in = False
         self._closing = asyncio.Event()
         self._refusal: RefusedError | None = None
+        self._unsure: TransientError | None = None
         self.growing: Callable[[], bool] = lambda: True
         self.silent = False
         self.words_for_silence: Callable[[Job], str] | None = None
@@ -135,7 +139,7 @@ class Reply:
         """Look for what an earlier life sent, then begin to show."""
         if self._job.in_flight_before:
             await self._find_sent()
-        if self.silent:
+        if self.silent or self._unsure is not None:
             return self
         name = f"reply-{self._job.message_id}"
         self._task = asyncio.create_task(self._show(), name=name)
@@ -174,6 +178,15 @@ class Reply:
         """Whether anything of this reply stands on Discord."""
         return bool(self._shown)
 
+    def check(self) -> None:
+        """Be sure of what stands on Discord already.
+
+        Raises:
+            TransientError: it could not be looked up, and Discord may have forgotten the nonces.
+        """
+        if self._unsure is not None:
+            raise self._unsure
+
     # ── the end ─────────────────────────────────────────────────────────────────────────────────
 
     async def finish(self, text: str) -> int:
@@ -183,6 +196,7 @@ class Reply:
             TransientError: Discord could not be reached; what landed is known, try again later.
             RefusedError: Discord will never take it.
         """
+        self.check()
         await self._stop_showing()
         parts = split_message(text)
         for number, part in enumerate(parts):
@@ -304,8 +318,12 @@ class Reply:
     async def _find_sent(self) -> None:
         try:
             found = await self._sink.find()
+        except TransientError as error:
+            if self._clock.wall() - self._job.created_s > _NONCE_SURE_S:
+                self._unsure = error
+            # Else the nonce still prevents doubles, and the reply need not wait for this.
+            return
         except LlmbotError:
-            # The nonce still prevents doubles for some minutes; the reply must not wait for this.
             return
         known = {part.discord_id: index for index, part in enumerate(self._job.parts)}
         for sent in sorted(found, key=lambda item: item.id):

@@ -176,20 +176,26 @@ class Inbox:
             self._leave(arrival)
 
     async def _accept_if_reply(self, inbound: Inbound, arrival: _Arrival) -> None:
-        """Discord did not say whose message this replies to; our record of parts knows."""
+        """Discord did not say whose message this replies to; what we saw and wrote down knows."""
         try:
-            ours = await self._until_stored(
-                inbound, lambda: self._store.is_ours(inbound.reply_to or 0)
-            )
+            ours = await self._is_ours(inbound)
         except BaseException:
             self._leave(arrival)
             raise
-        if ours is not None:
+        if ours:
             await self._accept(replace(inbound, replies_to_us=True), arrival)
             return
         if arrival.step is not None:
             self._place.pass_by(arrival.step)
         self._leave(arrival)
+
+    async def _is_ours(self, inbound: Inbound) -> bool:
+        # Our own message may be seen before the call that sent it is answered and recorded.
+        seen = self._recent.one(inbound.channel_id, inbound.reply_to or 0)
+        if seen is not None:
+            return seen.author_is_us
+        recorded = lambda: self._store.is_ours(inbound.reply_to or 0)  # noqa: E731 - tried until it is stored
+        return await self._until_stored(inbound, recorded) is not None
 
     async def _claimed(self, inbound: Inbound, arrival: _Arrival) -> Job | None:
         """The claim, durable; None for a duplicate."""

@@ -31,7 +31,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class ChannelMessage:
-    """A message as it stands in a channel; for context, the reply chain and look-ups."""
+    """A message as it stands in a channel; for context, the reply chain and look-ups.
+
+    `replies_to_us` is None where it was not told whose message this replies to; `interaction_id` is
+    the command's that it is the first answer to.
+    """
 
     id: int
     channel_id: int
@@ -43,6 +47,8 @@ class ChannelMessage:
     reply_to: int | None = None
     nonce: str = ""
     attachments: tuple[Attachment, ...] = ()
+    replies_to_us: bool | None = None
+    interaction_id: int | None = None
 
     @property
     def created_s(self) -> float:

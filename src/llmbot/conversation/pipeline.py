@@ -72,6 +72,7 @@ class Pipeline:
                 job.inbound = replace(job.inbound, locale=job.rules.language)
 
     async def _answer(self, job: Job, reply: Reply) -> None:
+        reply.check()
         self.admission.admit(job)
         text = await self._words(job, reply) if job.answer is None else job.answer
         await self.acknowledgement.answered(job, text)

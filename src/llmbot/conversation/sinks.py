@@ -19,6 +19,7 @@ INTERACTION_TOKEN_S = 15 * 60
 
 _TOKEN_MARGIN_S = 20.0
 _HISTORY_PAGE = 100
+_HISTORY_PAGES_MAX = 10
 
 
 class Sink(Protocol):
@@ -83,15 +84,20 @@ class ChannelSink:
         await self._rest.typing(self.channel_id)
 
     async def find(self) -> list[Sent]:
-        """See `Sink.find`; looks at the first page after the question."""
-        page = await self._rest.history(
-            self.channel_id, after=self._question_id, limit=_HISTORY_PAGE
-        )
-        return [
-            Sent(message.id, message.content)
-            for message in page
-            if message.author_is_us and message.reply_to == self._question_id
-        ]
+        """See `Sink.find`; looks at what came after the question, as far as people scroll."""
+        found: list[Sent] = []
+        after = self._question_id
+        for _ in range(_HISTORY_PAGES_MAX):
+            page = await self._rest.history(self.channel_id, after=after, limit=_HISTORY_PAGE)
+            found += [
+                Sent(message.id, message.content)
+                for message in page
+                if message.author_is_us and message.reply_to == self._question_id
+            ]
+            if len(page) < _HISTORY_PAGE:
+                break
+            after = page[-1].id
+        return found
 
     def is_tight(self) -> bool:
         """See `Sink.is_tight`."""
