@@ -142,7 +142,7 @@ class DrillRunner:
         body = {
             "user": user,
             "channel": user,
-            "content": "What is a mutex?",
+            "content": f"What is a mutex, in {len(watch.said) + 10} words? ({watch.began:.3f})",
             "mention_bot": True,
         }
         watch.said.append(str((await self._sim("POST", "/_sim/discord/say", body))["id"]))
@@ -247,11 +247,23 @@ def drill_commands(entry: Entry) -> typer.Typer:
             raise CommandError(f"There is no drill {name}; there are: {', '.join(DRILLS)}.")
         go((DRILLS[name],), rounds, for_s, data_dir)
 
+    _all_command(drills, go)
+    return drills
+
+
+Go = Callable[[Sequence[Drill], int, float | None, Any], None]
+
+
+def _all_command(drills: typer.Typer, go: Go) -> None:
     @drills.command("all", help="Every drill, one after the other.")
     def all_(
+        *,
+        begin_with: Annotated[str, typer.Option("--from", help="Leave out those before.")] = "",
         rounds: Annotated[int, typer.Option(help="How often.", min=1, max=100)] = 1,
         data_dir: DataDir = None,
     ) -> None:
-        go(tuple(DRILLS.values()), rounds, None, data_dir)
-
-    return drills
+        if begin_with and begin_with not in DRILLS:
+            raise CommandError(f"There is no drill {begin_with}; there are: {', '.join(DRILLS)}.")
+        names = list(DRILLS)
+        chosen = names[names.index(begin_with) if begin_with else 0 :]
+        go([DRILLS[name] for name in chosen], rounds, None, data_dir)
