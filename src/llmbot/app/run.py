@@ -20,6 +20,7 @@ from llmbot.app.views import BotViews
 from llmbot.console.api.incidents import incident_routes
 from llmbot.console.api.runbooks import runbook_routes
 from llmbot.console.api.server import OperatorApi
+from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.gate import GateSettings
 from llmbot.console.views import Life
 from llmbot.kernel.clock import Random, SystemClock
@@ -109,8 +110,9 @@ async def _live(
         trusted_hosts=tuple(settings.http.trusted_hosts),
     )
     more = (incident_routes(lambda: desk), runbook_routes(lambda: desk))
-    api = OperatorApi(views, gate, settings.http.port, house.clock, more)
-    bot = build(house, views.bot_state, (api, healing))
+    dashboard = Dashboard(bus, house.clock, simulator_address or "")
+    api = OperatorApi(views, gate, settings.http.port, house.clock, more, dashboard)
+    bot = build(house, views.bot_state, (api, dashboard, healing))
     views.attach(bot)
     plane = build_control_plane(bot, views.life, ask_restart)
     plane.journal.subscribe(desk.hear)

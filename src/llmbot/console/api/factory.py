@@ -14,6 +14,8 @@ from llmbot.console.api.admin import admin_routes
 from llmbot.console.api.health import health_routes
 from llmbot.console.api.models import ProblemShape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
+from llmbot.console.dashboard.routes import dashboard_routes
+from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.gate import Gate, GateSettings
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
@@ -23,7 +25,11 @@ PROBLEMS_SHOWN_MAX = 20
 
 
 def create_api(
-    views: Views, gate: GateSettings, clock: Clock, more: Sequence[APIRouter] = ()
+    views: Views,
+    gate: GateSettings,
+    clock: Clock,
+    more: Sequence[APIRouter] = (),
+    dashboard: Dashboard | None = None,
 ) -> FastAPI:
     """Put the routes behind the gate; nothing is read or served yet."""
     refusals = {
@@ -44,10 +50,11 @@ def create_api(
         redoc_url=None,
         responses=refusals,  # type: ignore[arg-type] # FastAPI asks for int | str as the key
     )
-    api.include_router(health_routes(views))
-    api.include_router(admin_routes(views, clock))
-    for routes in more:
+    routers = (health_routes(views), admin_routes(views, clock), *more)
+    for routes in routers:
         api.include_router(routes)
+    if dashboard is not None:
+        api.include_router(dashboard_routes(views, dashboard, routers))
     api.add_exception_handler(RequestValidationError, _wrong_field)
     api.add_exception_handler(HTTPException, _no_such_thing)
     api.add_exception_handler(LlmbotError, _known_error)

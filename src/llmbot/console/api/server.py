@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from llmbot.console.api.factory import create_api
 from llmbot.console.api.listen import listen_on
 from llmbot.console.api.protocol import BoundedProtocol
+from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.gate import GateSettings
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
@@ -34,9 +35,10 @@ class OperatorApi:
         port: int,
         clock: Clock,
         more: Sequence[APIRouter] = (),
+        dashboard: Dashboard | None = None,
     ) -> None:
         """Build the application; nothing listens yet. Port 0 takes a free one, and keeps it."""
-        self._app = create_api(views, gate, clock, more)
+        self._app = create_api(views, gate, clock, more, dashboard)
         self._host = gate.host.strip("[]")
         self._port = port
         self._server: uvicorn.Server | None = None

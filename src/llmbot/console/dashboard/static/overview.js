@@ -1,0 +1,260 @@
+// At a glance: every part of the bot as a tile, messages on their way, and what else happened.
+import { act } from "./act.js";
+import { chip, fill, h } from "./dom.js";
+import { Flow } from "./flow.js";
+import { bytes, countdown, joined, milliseconds, moment, number, percent, span } from "./format.js";
+import { Happenings } from "./happenings.js";
+import { Spark } from "./spark.js";
+import { meter, Tile } from "./tiles.js";
+import { store } from "./store.js";
+
+const ms = (value) => joined(milliseconds(value));
+const size = (value) => joined(bytes(value));
+const HEALTH = { healthy: "good", degraded: "warn", unhealthy: "bad" };
+const part = (name) => store.sections.status?.parts?.[name];
+const facts = (name) => part(name)?.facts ?? {};
+const kindOf = (name) => HEALTH[part(name)?.status] ?? "wait";
+
+export class Overview {
+  constructor(place) {
+    const tile = (id, title, series, words, floor, more) => new Tile(title, { id, spark: series && new Spark(title, { words, floor }), ...more });
+    this.tiles = {
+      answers: tile("answers", "Answers", true, (value) => `${number(value)} a minute`, 5),
+      times: tile("times", "Time to answer", true, ms, 2000),
+      queue: tile("queue", "Waiting", true, (value) => `${number(value)} waiting`, 5),
+      gateway: tile("gateway", "Discord gateway", true, (value) => `${ms(value)} latency`, 100),
+      models: tile("models", "Models", false, null, 0, { wide: true }),
+      breakers: tile("breakers", "Circuit breakers", false, null, 0, { wide: true }),
+      memory: tile("memory", "Memory", true, size, 1e8),
+      loop: tile("loop", "Event loop", true, (value) => `${ms(value)} late`, 100),
+      disk: tile("disk", "Disk and store", true, (value) => `${size(value)} free`, 1e9),
+      services: tile("services", "Services", false),
+    };
+    this.flow = new Flow();
+    this.happenings = new Happenings();
+    fill(place,
+      h("h2", { class: "sr-only" }, "Overview"),
+      h("div", { class: "tiles" }, Object.values(this.tiles).map((each) => each.element)),
+      h("div", { class: "columns" },
+        h("section", { class: "panel", "aria-labelledby": "flow-title" }, h("h2", { id: "flow-title" }, "Messages on their way"), this.flow.element),
+        h("section", { class: "panel", "aria-labelledby": "happenings-title" }, h("h2", { id: "happenings-title" }, "What happened"), this.happenings.element)));
+    this.stops = [
+      store.on("any", () => this.draw()),
+      store.on("history", () => this.hours()),
+      store.on("connection", () => place.classList.toggle("stale", !store.connected)),
+    ];
+    this.draw();
+    this.hours();
+  }
+
+  leave() {
+    this.flow.leave();
+    this.happenings.leave();
+    for (const stop of this.stops) stop();
+  }
+
+  /** Countdowns pass by themselves. */
+  tick() {
+    this.#breakers();
+    this.flow.tick();
+  }
+
+  hours() {
+    const { history } = store.sections;
+    if (!history) return;
+    const series = { answers: "perMinute", times: "p95", queue: "waiting", gateway: "gateway", memory: "memory", loop: "loop", disk: "disk" };
+    for (const [tile, name] of Object.entries(series)) this.tiles[tile].hour(history, name);
+  }
+
+  draw() {
+    if (!store.sections.status) return;
+    this.#answers();
+    this.#times();
+    this.#queue();
+    this.#gateway();
+    this.#models();
+    this.#breakers();
+    this.#memory();
+    this.#loop();
+    this.#disk();
+    this.#services();
+  }
+
+  #answers() {
+    const performance = store.sections.performance ?? {};
+    const rate = performance.throughput?.perMinute ?? performance.throughputPerMinute ?? 0;
+    const errors = performance.errorRate;
+    const last = facts("answers").lastAnswerSecondsAgo;
+    this.tiles.answers.show({
+      figure: number(rate), unit: "a minute", kind: kindOf("answers"),
+      facts: [
+        last === null || last === undefined ? "none yet" : `last ${span(last)} ago`,
+        errors === null || errors === undefined ? "" : `${percent(errors)} of attempts failed in 5 min`,
+      ].filter(Boolean).join(" · "),
+    });
+  }
+
+  #times() {
+    const performance = store.sections.performance;
+    const total = performance?.responseTime;
+    if (!total?.count) {
+      this.tiles.times.show({ figure: "–", facts: "no answer in the last 5 minutes", more: [] });
+      return;
+    }
+    const [figure, unit] = milliseconds(total.p95);
+    const stages = Object.entries(performance.stages ?? {}).map(([name, stage]) => [name, stage.p95]);
+    const sum = stages.reduce((all, [, value]) => all + value, 0) || 1;
+    const key = stages.map(([, value]) => Math.round((value / sum) * 50)).join();
+    this.tiles.times.show({
+      figure, unit: `${unit} at p95`, facts: `p50 ${ms(total.p50)} · ${number(total.count)} answers in 5 min`,
+      more: this.stageKey === key ? undefined : [stageBar(stages, sum), h("ul", { class: "stage-key" }, stages.map(([name, value]) => h("li", { class: `stage-${name}` }, `${name} ${ms(value)}`)))],
+    });
+    this.stageKey = key;
+  }
+
+  #queue() {
+    const waiting = facts("waiting");
+    const queue = store.sections.queue ?? {};
+    const share = (waiting.waiting ?? 0) / (waiting.capacity || 1);
+    const dead = queue.dead ?? queue.states?.dead ?? 0;
+    this.tiles.queue.show({
+      figure: number(waiting.waiting ?? 0), unit: "messages", kind: kindOf("waiting"),
+      facts: [
+        `${number(waiting.inFlight ?? 0)} being answered`,
+        waiting.waiting ? `oldest ${span(waiting.oldestSeconds ?? 0)}` : "",
+        `${percent(share)} of ${number(waiting.capacity ?? 0)}`,
+        dead ? `${dead} given up` : "",
+      ].filter(Boolean).join(" · "),
+    });
+  }
+
+  #gateway() {
+    const service = store.sections.services?.services?.discord;
+    const discord = store.sections.discord ?? {};
+    const age = facts("heartbeat").ageSeconds;
+    const connected = service?.state === "running" && service?.health === "healthy";
+    this.tiles.gateway.show({
+      figure: age === null || age === undefined ? "–" : span(age), unit: "since a heartbeat",
+      kind: connected ? kindOf("heartbeat") : (HEALTH[service?.health] ?? "wait"),
+      word: connected ? "connected" : (service?.trouble || service?.state || "not known"),
+      facts: [
+        discord.latencyMs === undefined || discord.latencyMs === null ? "" : `latency ${ms(discord.latencyMs)}`,
+        discord.session ? `session ${String(discord.session).slice(0, 8)}…` : "",
+      ].filter(Boolean).join(" · "),
+      more: this.reconnect ?? (this.reconnect = act.button("discord/reconnect", {}, "Reconnect") ?? []),
+    });
+  }
+
+  #models() {
+    const { ready = [], held = [] } = facts("model");
+    const figures = store.sections.model?.models ?? {};
+    const row = (name, isReady) => {
+      const known = figures[name] ?? Object.entries(figures).find(([full]) => full.endsWith(`:${name}`))?.[1] ?? {};
+      const quota = known.quota ?? known.quotaLeft;
+      return h("li", {}, chip(isReady ? "good" : "pause", isReady ? "ready" : "held back"), h("strong", {}, name), h("span", { class: "row-facts" }, [
+        known.calls === undefined ? "" : `${number(known.calls)} calls`,
+        known.errors ? `${number(known.errors)} failed` : "",
+        known.p95Ms ? `p95 ${ms(known.p95Ms)}` : "",
+        quotaWords(quota),
+      ].filter(Boolean).join(" · ")));
+    };
+    const key = JSON.stringify([ready, held, figures]);
+    this.tiles.models.show({
+      kind: kindOf("model"), facts: "",
+      more: key === this.modelKey ? undefined : h("ul", { class: "rows" }, ready.map((name) => row(name, true)), held.map((name) => row(name, false))),
+    });
+    this.modelKey = key;
+  }
+
+  #breakers() {
+    const circuits = store.sections.circuits;
+    if (!circuits) {
+      this.tiles.breakers.element.hidden = true;
+      return;
+    }
+    this.tiles.breakers.element.hidden = false;
+    const now = store.now();
+    const all = Object.entries(circuits).filter(([, breaker]) => breaker?.state);
+    const open = all.filter(([, breaker]) => breaker.state !== "closed");
+    const key = JSON.stringify(all.map(([name, breaker]) => [name, breaker.state, breaker.lastError, Math.ceil(moment(breaker.nextProbeAt) - now)]));
+    this.tiles.breakers.show({
+      kind: open.length ? "warn" : "good", word: open.length ? `${open.length} not closed` : "all closed",
+      more: key === this.breakerKey || this.tiles.breakers.more.contains(document.activeElement) ? undefined : h("ul", { class: "rows" }, all.map(([name, breaker]) => breakerRow(name, breaker, now))),
+    });
+    this.breakerKey = key;
+  }
+
+  #memory() {
+    const { residentBytes = 0, limitBytes = 1, trendBytesPerMinute: trend } = facts("memory");
+    const [figure, unit] = bytes(residentBytes);
+    const share = residentBytes / limitBytes;
+    const key = Math.round(share * 100);
+    this.tiles.memory.show({
+      figure, unit: `${unit} of ${size(limitBytes)}`, kind: kindOf("memory"),
+      facts: trend === null || trend === undefined ? "trend not known yet" : `${trend < 0 ? "−" : "+"}${size(Math.abs(trend))} a minute`,
+      more: key === this.memoryKey ? undefined : [meter(share, "Memory used", kindOf("memory")), act.button("gc", {}, "Collect garbage")],
+    });
+    this.memoryKey = key;
+  }
+
+  #loop() {
+    const { lagMeanMs, lagWorstMs } = facts("loop");
+    const [figure, unit] = milliseconds(lagWorstMs ?? 0);
+    this.tiles.loop.show({
+      figure: lagWorstMs === undefined ? "–" : figure, unit: `${unit} late at worst`, kind: lagWorstMs === undefined ? "wait" : kindOf("loop"),
+      facts: lagMeanMs === undefined ? "" : `${ms(lagMeanMs)} on average, last 10 s`,
+    });
+  }
+
+  #disk() {
+    const { freeBytes, totalBytes } = facts("disk");
+    const known = freeBytes !== null && freeBytes !== undefined;
+    const [figure, unit] = bytes(freeBytes ?? 0);
+    const unwritten = facts("audit").unwritten;
+    this.tiles.disk.show({
+      figure: known ? figure : "–", unit: `${unit} free`, kind: kindOf("disk"),
+      facts: [known && totalBytes > 1 ? `of ${size(totalBytes)}` : "", unwritten ? `${unwritten} audit records wait for the disk` : ""].filter(Boolean).join(" · "),
+    });
+  }
+
+  #services() {
+    const all = Object.entries(store.sections.services?.services ?? {});
+    const well = ([, service]) => service.state === "running" && service.health === "healthy";
+    const running = all.filter(well);
+    const restarts = all.reduce((sum, [, service]) => sum + service.restarts + service.taskRestarts, 0);
+    const key = JSON.stringify(all.map(([name, service]) => [name, service.state, service.trouble]));
+    this.tiles.services.show({
+      figure: `${running.length} of ${all.length}`, unit: "run well", kind: running.length < all.length ? "warn" : "good", facts: `${number(restarts)} restarts`,
+      more: key === this.serviceKey ? undefined : h("ul", { class: "names" }, all.map((entry) =>
+        h("li", {}, chip(well(entry) ? "good" : (HEALTH[entry[1].health] ?? "wait"), well(entry) ? entry[0] : `${entry[0]}: ${entry[1].trouble || entry[1].state}`)))),
+    });
+    this.serviceKey = key;
+  }
+}
+
+function breakerRow(name, breaker, now) {
+  const kinds = { closed: "good", open: "bad", "half-open": "wait" };
+  const at = moment(breaker.nextProbeAt);
+  const due = breaker.state === "open" && at !== null && at > now ? `probe in ${countdown(at - now)}` : "";
+  const failures = breaker.failures ?? breaker.failuresInWindow;
+  return h("li", {}, chip(kinds[breaker.state] ?? "wait", breaker.state), h("strong", {}, name),
+    h("span", { class: "row-facts" }, [due, breaker.state === "closed" && !failures ? "" : (breaker.lastError ?? ""), failures ? `${failures} failures` : ""].filter(Boolean).join(" · ")),
+    breaker.state === "closed" ? act.button("circuit/trip/{name}", { name }, "Trip", { "aria-label": `Trip ${name}` }) : act.button("circuit/reset/{name}", { name }, "Reset", { "aria-label": `Reset ${name}` }));
+}
+
+function stageBar(stages, sum) {
+  const bar = h("div", { class: "stage-bar", role: "img", "aria-label": `Where the time goes: ${stages.map(([name, value]) => `${name} ${ms(value)}`).join(", ")}` });
+  for (const [name, value] of stages) {
+    const piece = h("i", { class: `stage-${name}` });
+    piece.style.flexGrow = String(value / sum);
+    bar.append(piece);
+  }
+  return bar;
+}
+
+function quotaWords(quota) {
+  if (quota === null || quota === undefined) return "";
+  if (typeof quota === "number") return `${number(quota)} left of the quota`;
+  const left = quota.left ?? (quota.limit === undefined ? undefined : quota.limit - (quota.used ?? 0));
+  return left === undefined ? "" : `${number(left)}${quota.limit ? ` of ${number(quota.limit)}` : ""} left`;
+}

@@ -1,0 +1,46 @@
+// Services in start order with what each needs, and the lesser parts: locks, limits, connections.
+import { act } from "./act.js";
+import { has } from "./api.js";
+import { details } from "./details.js";
+import { chip, h } from "./dom.js";
+import { fullTimeOf, joined, milliseconds, moment, span } from "./format.js";
+import { Pane, Panes } from "./pane.js";
+import { store } from "./store.js";
+
+const KINDS = { healthy: "good", degraded: "warn", unhealthy: "bad" };
+const EVERY_S = 3;
+const READ = [
+  ["/api/health/external/gemini", "Model provider", "Measured; a probe is kept for 15 seconds."],
+  ["/api/health/external/discord", "Discord", ""],
+  ["/api/admin/ratelimit/status", "Rate limits", "What was counted in each window.", ["ratelimit/reset"]],
+  ["/api/admin/mutex/status", "Mutexes", "Who holds what, and who waits.", ["mutex/cleanup", "mutex/force-release/{name}", "mutex/reset-stats"]],
+  ["/api/admin/mutex/deadlocks", "Deadlocks", "Cycles in who waits for whom."],
+  ["/api/admin/race-condition/status", "Processed messages", "Duplicates stopped, by kind.", ["race-condition/clear"]],
+  ["/api/health/memory/detailed", "Memory in detail", "Every cache, queue and store, the largest first.", ["gc", "cache/clear"]],
+];
+
+export class ServicesView extends Panes {
+  constructor(place) {
+    super(place, "Parts", [
+      new Pane("Services", {
+        about: "In start order. A restart takes those along that depend on it.", every: EVERY_S,
+        read: async () => store.sections.services, draw: (answer) => services(answer?.services ?? {}),
+      }),
+      ...READ.filter(([path]) => has("GET", path)).map(([path, title, about, actions = []]) =>
+        new Pane(title, { read: path, about, draw: (answer) => details(answer), tools: actions.map((id) => act.button(id)) })),
+    ]);
+  }
+}
+
+function services(all) {
+  return h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
+    h("thead", {}, h("tr", {}, ["State", "Service", "Since", "Started in", "Restarts", "Last error", ""].map((title) => h("th", { scope: "col" }, title)))),
+    h("tbody", {}, Object.entries(all).map(([name, service]) => {
+      const since = moment(service.since);
+      return h("tr", {}, h("td", {}, chip(KINDS[service.health] ?? "wait", service.trouble || service.state)), h("th", { scope: "row" }, name),
+        h("td", { title: since === null ? "" : fullTimeOf(since) }, since === null ? "–" : span(store.now() - since)),
+        h("td", {}, joined(milliseconds(service.lastStartMs))), h("td", {}, `${service.restarts} · tasks ${service.taskRestarts}`),
+        h("td", {}, service.lastError || "–"),
+        h("td", {}, act.button("service/restart/{serviceName}", { serviceName: name }, "Restart", { "aria-label": `Restart ${name}` })));
+    }))));
+}
