@@ -19,6 +19,7 @@ from llmbot.operations.drills import DRILLS, Drill, Seen, Verdict, judge, summar
 
 LOOK_S = 0.15
 SAY_EVERY_S = 0.7
+WARM_UP_S = 7.0
 MEND_PATIENCE_S = 90.0
 CALM_PATIENCE_S = 120.0
 ANSWER_PATIENCE_S = 60.0
@@ -51,6 +52,13 @@ class DrillRunner:
         self._clock = clock
         self._users = cycle(USERS)
         self._spoken = float("-inf")
+
+    async def warm_up(self) -> None:
+        """Talk for a while, so that the bot knows what is usual here."""
+        watch = _Watch(self._clock.monotonic())
+        while self._clock.monotonic() < watch.began + WARM_UP_S:
+            await self._talk(watch)
+            await self._clock.sleep(LOOK_S)
 
     async def run(self, drill: Drill, for_s: float | None = None) -> Verdict:
         """One try; leaves no fault behind.
@@ -185,7 +193,7 @@ def told(verdict: Verdict) -> str:
         for good, words in (
             (verdict.right_cause, "wrong cause"),
             (verdict.right_runbook, "wrong runbook"),
-            (verdict.nothing_lost, "answers lost or doubled"),
+            (verdict.nothing_lost, f"{verdict.lost} lost, {verdict.doubled} doubled"),
         )
         if not good
     ]
@@ -200,6 +208,7 @@ async def _run_all(
     runner: DrillRunner, chosen: Sequence[Drill], rounds: int, for_s: float | None, say: Say
 ) -> list[Verdict]:
     verdicts = []
+    await runner.warm_up()
     for _ in range(rounds):
         for drill in chosen:
             verdicts.append(await runner.run(drill, for_s))

@@ -60,7 +60,13 @@ class Verdict:
     mended_after_s: float | None
     right_cause: bool
     right_runbook: bool
-    nothing_lost: bool
+    lost: int
+    doubled: int
+
+    @property
+    def nothing_lost(self) -> bool:
+        """Whether every message got exactly one answer."""
+        return self.lost == 0 and self.doubled == 0
 
     @property
     def passed(self) -> bool:
@@ -88,7 +94,8 @@ def judge(drill: Drill, seen: Seen) -> Verdict:
         mended_after_s=mended,
         right_cause=bool(drill.causes & seen.causes),
         right_runbook=bool(drill.runbooks & seen.runbooks),
-        nothing_lost=seen.lost == 0 and seen.doubled == 0,
+        lost=seen.lost,
+        doubled=seen.doubled,
     )
 
 
