@@ -20,9 +20,10 @@ def _failing(scene: Scene, codes: frozenset[str]) -> Iterator[tuple[str, ModelSt
     for name, standing in scene.tally.models.items():
         if standing.failing_since is None or standing.code not in codes:
             continue
-        breaker = breakers.get(name)
-        held_open = (
+        own = (breakers.get(name), breakers.get(name.partition(":")[0]))
+        held_open = any(
             breaker is not None and breaker.state is not BreakerState.CLOSED and not breaker.held
+            for breaker in own
         )
         if held_open or scene.now_s - standing.failed_at <= scene.settings.model_quiet_s:
             yield name, standing

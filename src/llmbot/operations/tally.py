@@ -116,6 +116,11 @@ class Tally:
             # Probed and found well, or reset: what it did before counts no more.
             if event.name in self.models:
                 self.models[event.name] = ModelStanding(answered_at=at)
+            for name, standing in self.models.items():
+                # A key is the provider's: accepted once, it is accepted for every model.
+                of_provider = name.partition(":")[0] == event.name
+                if of_provider and standing.code == "model_credentials":
+                    self.models[name] = ModelStanding(answered_at=at)
             return
         if isinstance(event, GatewayChanged):
             # Only the loss of a session that stood tells of trouble; a first connection does not.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from llmbot.operations.catalog.looking import only_told, open_breakers
+from llmbot.operations.catalog.looking import open_breakers
 from llmbot.operations.ports import Act, Check, Part, Verb
 from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
 
@@ -89,7 +89,9 @@ MODEL_RUNBOOKS = (
         title="The provider refuses the key or the model",
         rows=(5,),
         part=Part.MODEL,
-        precheck=only_told("no act helps: a person must correct the key or the model's name"),
+        # No act corrects a key; the live check finds out soon when a person has.
+        precheck=_recovered,
+        steps=(Step("let what is accepted again be asked again", _reset),),
         validate=_answers,
         people=("Correct the key or the model's name; `llmbot config test` tries both.",),
     ),
