@@ -13,7 +13,7 @@ from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
 from llmbot.adapters.pictures import PictureConverter
 from llmbot.app.bootstrap import Outside, build
-from llmbot.app.documents import KINDS
+from llmbot.app.documents import kinds_of
 from llmbot.app.models import ModelChain, _guarded
 from llmbot.app.parts import Bot, Edges, House, Mechanisms
 from llmbot.app.settings import Settings
@@ -170,7 +170,7 @@ class Life:
     def _documents(self, house: House) -> DocumentStore:
         return DocumentStore(
             Path("/"),
-            KINDS,
+            kinds_of(house.settings),
             house.clock,
             house.bus.publish,
             files=self._out.documents,

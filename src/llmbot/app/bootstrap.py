@@ -24,6 +24,7 @@ from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
 from llmbot.app.patience import build_assessor, build_controls, build_patience
+from llmbot.app.reload_apply import apply_settings
 from llmbot.app.services import (
     DatabaseService,
     DiscordService,
@@ -284,6 +285,7 @@ def build(
     bot = Bot(house, mechanisms, edges, conversation, supervisor)
     rules = mechanisms.documents.rules
     mechanisms.limits.member_limit = rules.user_limit
+    mechanisms.documents.reloader.apply = lambda new: apply_settings(new, mechanisms, conversation)
     settings = SettingsCommands(rules, edges.chain.names)
     inbox.commands = Commands(
         inbox,

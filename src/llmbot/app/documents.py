@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmbot.app.parts import Documents, House
-from llmbot.app.reload import SETTINGS
+from llmbot.app.reload import CurrentSettings, Reloader, settings_kind
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor import Supervisor
 from llmbot.app.translate import memory_bounds
@@ -18,15 +18,17 @@ from llmbot.conversation.preferences import USERS
 from llmbot.conversation.server_settings import SERVERS
 from llmbot.conversation.summaries import Summaries
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import LlmbotError
-from llmbot.kernel.events import Noted
 from llmbot.storage.database import Database
 from llmbot.storage.document_admin import DocumentAdmin
 from llmbot.storage.document_kinds import Kinds
 from llmbot.storage.documents import DocumentStore
 from llmbot.storage.patrol import Patrol
 
-KINDS = Kinds([SETTINGS, SERVERS, USERS, CONVERSATIONS])
+
+def kinds_of(settings: Settings) -> Kinds:
+    """Every kind of document of a bot whose environment says `settings`."""
+    return Kinds([settings_kind(settings), SERVERS, USERS, CONVERSATIONS])
+
 
 _FORGET_EVERY_S = 3600.0
 
@@ -34,21 +36,25 @@ _FORGET_EVERY_S = 3600.0
 def build_store(house: House) -> DocumentStore:
     """The documents in the data directory."""
     root = house.settings.storage.data_dir
-    return DocumentStore(root, KINDS, house.clock, house.bus.publish)
+    return DocumentStore(root, kinds_of(house.settings), house.clock, house.bus.publish)
 
 
 def build_documents(house: House, store: DocumentStore, database: Database) -> Documents:
     """Store, patrol, rules and memory."""
     bus, clock = house.bus, house.clock
     admin = DocumentAdmin(store, house.bus.publish)
+    current = CurrentSettings(house.settings)
+    kind = next(kind for kind in store.reader.kinds.all if kind.name == "settings")
     return Documents(
         store=store,
         admin=admin,
         patrol=Patrol(store, admin, clock),
-        rules=HouseRules(store, bus, lambda: personas_of(house.settings)),
+        rules=HouseRules(store, bus, lambda: personas_of(current.settings)),
         memory=ConversationMemory(
             store, MemoryJournal(database), bus, clock, memory_bounds(house.settings)
         ),
+        current=current,
+        reloader=Reloader(store, admin, kind, current, bus, clock),
     )
 
 
@@ -75,12 +81,12 @@ class DocumentsService:
         """
         await self.documents.store.start()
         await self.documents.rules.load()
-        await self._first_settings()
+        await self.documents.reloader.load()
         await self.documents.memory.adopt()
         hurry = self.database.was_unclean
-        self.supervisor().watch(
-            "patrol", lambda: self.documents.patrol.run(hurry=hurry), owner=self.name
-        )
+        watch = self.supervisor().watch
+        watch("patrol", lambda: self.documents.patrol.run(hurry=hurry), owner=self.name)
+        watch("watch-edits", self.documents.reloader.watch, owner=self.name)
 
     async def stop(self) -> None:
         """Save what is not saved."""
@@ -94,15 +100,6 @@ class DocumentsService:
         if facts.condition:
             return f"{facts.condition} {facts.unsaved} document(s) wait."
         return f"room on the disk: {facts.room}" if facts.room == "critical" else ""
-
-    async def _first_settings(self) -> None:
-        """Let there be a file to edit from the first start on."""
-        store, ref = self.documents.store, SETTINGS.ref(SETTINGS.key)
-        try:
-            if await store.get(ref) is None:
-                await store.put(ref, SETTINGS.default())
-        except LlmbotError as error:
-            self.house.bus.publish(Noted("settings", f"settings.json: {error.code}"))
 
 
 @dataclass(slots=True)

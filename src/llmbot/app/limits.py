@@ -94,6 +94,11 @@ class Limits:
         """Most messages a minute of one user in a server; 0 where it set none."""
         self.limiter = Limiter(clock, self._given, on_change=self._keep)
 
+    def configure(self, settings: Settings) -> None:
+        """Take new limits; what was counted still counts."""
+        self._given = rate_limits(settings)
+        self._configure()
+
     async def load(self) -> None:
         """Count what earlier lives of the process had counted, and forget what is over."""
         for name, value in await self._db.read(_read_learnt):

@@ -11,6 +11,7 @@ from llmbot.adapters.host import Host
 from llmbot.adapters.pictures import PictureConverter
 from llmbot.app.limits import Limits
 from llmbot.app.models import ModelChain
+from llmbot.app.reload import CurrentSettings, Reloader
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor import Supervisor
 from llmbot.conversation.acknowledgement import Acknowledgement
@@ -74,6 +75,8 @@ class Documents:
     patrol: Patrol
     rules: HouseRules
     memory: ConversationMemory
+    current: CurrentSettings
+    reloader: Reloader
 
 
 @dataclass(frozen=True, slots=True)

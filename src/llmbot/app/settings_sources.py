@@ -49,16 +49,20 @@ def known_names(root: type[BaseModel]) -> dict[str, SettingFacts]:
     return names
 
 
+def unknown_words(name: str, known: Mapping[str, SettingFacts]) -> str:
+    """What to say of a name that is no setting, with the one that was meant, if one is like it."""
+    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_LIKEST)
+    hint = f"did you mean {near[0]}?" if near else "remove it; .env.example lists them all."
+    return f"is no setting; {hint}"
+
+
 def strangers(
     known: Mapping[str, SettingFacts], environment: Mapping[str, str], in_file: Mapping[str, str]
 ) -> list[str]:
     """A sentence for each name that must be a typing error."""
-    problems = []
-    for name in in_file:
-        if name not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_LIKEST)
-            hint = f"did you mean {near[0]}?" if near else "remove it; .env.example lists them all."
-            problems.append(f"{name} in .env is no setting; {hint}")
+    problems = [
+        f"{name} in .env {unknown_words(name, known)}" for name in in_file if name not in known
+    ]
     for name in environment:
         if name not in known and name not in in_file and name.isupper():
             near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)

@@ -140,7 +140,8 @@ class BotViews:
     async def config(self, *, live: bool) -> ConfigView:
         """See `Views.config`."""
         house = self.bot.house
-        return await check_settings(house.settings, house.clock, live=live)
+        current = self.bot.mechanisms.documents.current.settings
+        return await check_settings(current, house.clock, live=live)
 
     def request_restart(self) -> None:
         """See `Views.request_restart`."""

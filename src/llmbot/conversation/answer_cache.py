@@ -55,7 +55,7 @@ class AnswerCache:
     def __init__(self, clock: Clock, persona: str, settings: CacheSettings) -> None:
         """Keep answers of this persona."""
         self._clock = clock
-        self._persona = persona
+        self.persona = persona
         self.settings = settings
         self._kept: OrderedDict[tuple[int, str, str], _Kept] = OrderedDict()
 
@@ -118,4 +118,4 @@ class AnswerCache:
             return None
         if len(text) > self.settings.question_characters_max:
             return None
-        return (inbound.channel_id, job.rules.persona or self._persona, text)
+        return (inbound.channel_id, job.rules.persona or self.persona, text)

@@ -97,7 +97,7 @@ class ContextBuilder:
         self._rest = rest
         self._recent = recent
         self._memory = memory
-        self._reader = reader
+        self.reader = reader
         self._our_id = our_id
         self._switches = switches
         self.settings = settings
@@ -116,7 +116,7 @@ class ContextBuilder:
         """
         inbound = job.inbound
         switches = self._switches()
-        files = await self._reader.read(inbound.attachments, pictures=switches.images)
+        files = await self.reader.read(inbound.attachments, pictures=switches.images)
         asked = strip_address(inbound.content, self._our_id())
         question = wrap(inbound.author_name, asked) + files.as_text()
         room = self.tokens.characters(self.settings.tokens_max) - len(question)

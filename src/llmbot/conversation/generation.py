@@ -61,7 +61,7 @@ class Generation:
         self._retries = retries
         self._bus = bus
         self._clock = clock
-        self._settings = settings
+        self.settings = settings
 
     async def answer(
         self, message_id: int, prompt: Prompt, show: Show, *, prefer: Sequence[str] = ()
@@ -72,7 +72,7 @@ class Generation:
             TransientError: none could now; `retry_after_s` is the shortest wait that was named.
             RefusedError: no model will ever answer this.
         """
-        deadline = Deadline.after(self._clock, self._settings.chain_s)
+        deadline = Deadline.after(self._clock, self.settings.chain_s)
         tries = _Tries(self._retries, deadline)
         while True:
             try:
@@ -147,7 +147,7 @@ class Generation:
         preferred. All other failures go to the next model at once.
         """
         while True:
-            call = Call(candidate, message_id, place, self._bus, self._clock, self._settings)
+            call = Call(candidate, message_id, place, self._bus, self._clock, self.settings)
             try:
                 return await call.answer(prompt, show)
             except ModelStreamCutError as error:

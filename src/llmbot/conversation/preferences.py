@@ -34,4 +34,6 @@ class Preferences(BaseModel):
     """In direct messages: name of one of the bot's personas."""
 
 
-USERS: Kind[Preferences] = model_kind("user", Preferences, folder="users", generations_max=3)
+USERS: Kind[Preferences] = model_kind(
+    "user", Preferences, folder="users", generations_max=3, generation_every_s=0.0
+)

@@ -96,4 +96,6 @@ class ServerSettings(PlaceSettings):
 
 _NOTHING_SET = ChannelSettings()
 
-SERVERS: Kind[ServerSettings] = model_kind("server", ServerSettings, folder="servers")
+SERVERS: Kind[ServerSettings] = model_kind(
+    "server", ServerSettings, folder="servers", generations_max=10, generation_every_s=0.0
+)

@@ -82,7 +82,7 @@ class Trouble:
         self._bus = bus
         self._clock = clock
         self._rng = rng
-        self._settings = settings
+        self.settings = settings
         self._parking = parking
         self._load = load
         self._held_s = held_s
@@ -137,7 +137,7 @@ class Trouble:
     # ── deciding ────────────────────────────────────────────────────────────────────────────────
 
     def _next_step(self, job: Job, error: LlmbotError) -> str:
-        if job.attempts > 2 * self._settings.attempts_max:
+        if job.attempts > 2 * self.settings.attempts_max:
             # Not even the notice could be given.
             return "dead"
         if isinstance(error, DiscordForbiddenError | DiscordNotFoundError | SetAsideError):
@@ -153,7 +153,7 @@ class Trouble:
             # A wait that is known to outlast the message's patience is told at once.
             in_vain = is_model_away(error) and (error.retry_after_s or 0.0) > left_s
             return "notice" if left_s <= 0 or in_vain else "wait"
-        return "notice" if job.attempts >= self._settings.attempts_max else "wait"
+        return "notice" if job.attempts >= self.settings.attempts_max else "wait"
 
     def _words(self, job: Job, error: LlmbotError) -> str:
         locale, variant = job.inbound.locale, job.message_id >> 22
@@ -184,7 +184,7 @@ class Trouble:
         self._put_back(job, error)
 
     def _is_long(self, error: TransientError) -> bool:
-        return (error.retry_after_s or 0) > self._settings.silent_wait_s
+        return (error.retry_after_s or 0) > self.settings.silent_wait_s
 
     def _put_back(self, job: Job, error: LlmbotError) -> None:
         if isinstance(error, TransientError):
@@ -195,7 +195,7 @@ class Trouble:
         if is_model_away(error):
             self._park(job, Away.MODEL, self._patience_ends(job))
         elif error.blame is Blame.DISCORD:
-            self._park(job, Away.DISCORD, self._clock.wall() + self._settings.pause_max_s)
+            self._park(job, Away.DISCORD, self._clock.wall() + self.settings.pause_max_s)
         self._queue.move(job, JobState.WAITING, error.code)
 
     def _park(self, job: Job, away: Away, until: float) -> None:
@@ -210,17 +210,17 @@ class Trouble:
 
     def _patience_ends(self, job: Job) -> float:
         """When a job has waited long enough for a model (epoch); maintenance is no waiting."""
-        return job.created_s + self._settings.wait_s + self._held_s(job.created_s)
+        return job.created_s + self.settings.wait_s + self._held_s(job.created_s)
 
     def _pause_s(self, job: Job, error: LlmbotError) -> float:
         """The wait that was named, else full jitter over a doubling pause; both capped."""
         named = error.retry_after_s if isinstance(error, TransientError) else None
-        cap = self._settings.pause_max_s
+        cap = self.settings.pause_max_s
         if named is not None:
             return min(named, cap)
         # Source of full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
-        ceiling = min(cap, self._settings.pause_first_s * 2 ** min(job.pauses, 10))
-        return self._rng.uniform(self._settings.pause_first_s / 2, ceiling)
+        ceiling = min(cap, self.settings.pause_first_s * 2 ** min(job.pauses, 10))
+        return self._rng.uniform(self.settings.pause_first_s / 2, ceiling)
 
     # ── telling ─────────────────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -93,7 +93,9 @@ class Kind(Generic[T]):
     bytes_max: int = 1024 * 1024
     generations_max: int = 8
     generation_every_s: float = 600.0
-    """Versions that follow each other faster are not all kept; `.bak` always holds the last."""
+    """Versions that follow each other faster are not all kept; `.bak` always holds the last.
+
+    With 0 each version is kept as soon as it is saved, so that no edit by hand can be its end."""
     generation_age_max_s: float = timedelta(days=30).total_seconds()
 
     def ref(self, key: str | int) -> Ref[T]:
@@ -193,6 +195,13 @@ class Kinds:
     def folders(self) -> tuple[str, ...]:
         """Every folder in which documents stand."""
         return tuple(self._by_folder)
+
+    def find_path(self, root: Path, path: Path) -> Ref[Any] | None:
+        """The document that stands at a path below `root`."""
+        try:
+            return self.find(path.relative_to(root).as_posix())
+        except ValueError:
+            return None
 
     def find(self, name: str) -> Ref[Any] | None:
         """The document that would have this name, whether it is there or not."""

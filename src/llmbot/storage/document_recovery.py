@@ -147,7 +147,10 @@ class DocumentShelf:
             return self._told(ref, look, _Found(look.value, Source.NOTHING_WRONG), "")
         if look.status is Status.EDITED and look.value is not None:
             changed = self._changed(ref, look.body)
+            last = next(((path, copy) for path, copy in self._copies(ref) if copy.sound), None)
             self.writer.save_one(Saving(ref, look.value, keep_last=False))
+            if last is not None:
+                self.writer.renew_bak(ref, *last)
             events.append(DataEdited(ref.name, changed))
             return self._told(ref, look, _Found(look.value, Source.HAND), "")
         aside = self._put_aside(ref, look)

@@ -7,6 +7,7 @@ folders are synced once. Blocks; a running bot calls it on the store's thread.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,8 @@ class DocumentWriter:
                 outcomes[number] = _failed(error)
                 del begun[number]
         refused = self._sync_folders(one.saving.ref for one in begun.values())
+        for one in begun.values():
+            self._keep_at_once(one)
         for number, one in begun.items():
             refusal = refused.get(self._reader.path(one.saving.ref).parent)
             whole = Saved(one.stamp, len(one.data), None)
@@ -124,6 +127,16 @@ class DocumentWriter:
             raise saved.error
         return saved
 
+    def make_ready(self, folder: str) -> Path:
+        """Let a folder of documents be there, so that it can be watched; where it is.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        path = self._reader.root / folder
+        self._folder(path)
+        return path
+
     def keep_generation(self, ref: Ref[Any], look: Look[Any], path: Path) -> Path:
         """Keep a version in the backups, durably; where it is, is told.
 
@@ -137,6 +150,16 @@ class DocumentWriter:
         self._kept_at[ref.name] = look.saved_at_s
         self._reader.backups.prune(ref, self._clock.wall())
         return target
+
+    def renew_bak(self, ref: Ref[Any], path: Path, look: Look[Any]) -> None:
+        """Let `.bak` hold the version of another copy.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        bak = self._reader.backups.bak(ref)
+        if path != bak:
+            write_whole(self._files, bak, look.raw)
 
     def replace_copy(self, ref: Ref[Any], path: Path, look: Look[Any]) -> None:
         """Put a good version in the place of a bad copy; one that is beyond that is removed.
@@ -264,7 +287,7 @@ class DocumentWriter:
 
     def _keep_older(self, ref: Ref[Any]) -> None:
         """Move `.bak` on into the backups, where the last one there is old enough."""
-        if self.thrifty:
+        if self.thrifty or ref.kind.generation_every_s <= 0:
             return
         kept_at = self._kept_at.get(ref.name)
         every_s = ref.kind.generation_every_s
@@ -278,6 +301,20 @@ class DocumentWriter:
             self.keep_generation(ref, look, bak)
         else:
             self._kept_at[ref.name] = look.saved_at_s
+
+    def _keep_at_once(self, one: _Begun) -> None:
+        """Keep the new version in the backups too, in a file of its own, where its kind wants it.
+
+        The version itself is safe: a disk that refuses this costs a copy and nothing else.
+        """
+        ref = one.saving.ref
+        if ref.kind.generation_every_s > 0 or self.thrifty:
+            return
+        target = self._reader.backups.path(ref, one.stamp.saved_at_s)
+        with contextlib.suppress(OSError):
+            self._folder(target.parent)
+            write_whole(self._files, target, one.data)
+            self._reader.backups.prune(ref, self._clock.wall())
 
     def _keep_edit(self, ref: Ref[Any], edited: Look[Any]) -> None:
         stamp = Stamp(ref.kind.name, ref.kind.version, round(self._clock.wall(), 3))

@@ -71,6 +71,8 @@ class DocumentStore:
         self._listeners: dict[str, list[Changed]] = {}
         self._saving: asyncio.Task[None] | None = None
         self._open = False
+        self.on_real_disk = files is None
+        """Whether the files can be watched for edits by hand."""
 
     # ── its life ────────────────────────────────────────────────────────────────────────────────
 
