@@ -113,14 +113,7 @@ class Tally:
             if event.after == "generating" and len(self._generating) < _CALLS_MAX:
                 self._generating[event.message_id] = at
         if isinstance(event, BreakerChanged) and event.after == "closed":
-            # Probed and found well, or reset: what it did before counts no more.
-            if event.name in self.models:
-                self.models[event.name] = ModelStanding(answered_at=at)
-            for name, standing in self.models.items():
-                # A key is the provider's: accepted once, it is accepted for every model.
-                of_provider = name.partition(":")[0] == event.name
-                if of_provider and standing.code == "model_credentials":
-                    self.models[name] = ModelStanding(answered_at=at)
+            self._closed(event.name, at)
             return
         if isinstance(event, GatewayChanged):
             # Only the loss of a session that stood tells of trouble; a first connection does not.
@@ -131,6 +124,14 @@ class Tally:
         if told is not None:
             kind, subject, detail = told
             self._happenings.append(Happening(at, kind, subject, detail[:_WORDS_MAX]))
+
+    def _closed(self, breaker: str, at: float) -> None:
+        """Probed and found well, or reset: what a model did before counts no more."""
+        for name, standing in self.models.items():
+            # A key is the provider's: accepted once, it is accepted for every model.
+            of_provider = name.partition(":")[0] == breaker
+            if name == breaker or (of_provider and standing.code == "model_credentials"):
+                self.models[name] = ModelStanding(answered_at=at)
 
     def _model(self, event: ModelAnswered | ModelFailed, at: float) -> None:
         name = f"{event.provider}:{event.model}"
