@@ -15,6 +15,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -71,15 +72,64 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class Guesses:
+    """Compares tokens in constant time, and slows down who guesses."""
+
+    def __init__(self, token: str, clock: Clock) -> None:
+        """`token` is the right one; `clock` counts the waits."""
+        self._right = _digest(token)
+        self._clock = clock
+        self._failures: OrderedDict[str, int] = OrderedDict()
+
+    async def right(self, client: str, token: str) -> bool:
+        """Whether it is the right one; a wrong one is told after a wait that grows."""
+        # Digests are compared, so that not even the length shows in the time it takes.
+        if hmac.compare_digest(_digest(token), self._right):
+            self._failures.pop(client, None)
+            return True
+        await self._clock.sleep(self._next_wait(client))
+        return False
+
+    def _next_wait(self, client: str) -> float:
+        count = self._failures.pop(client, 0) + 1
+        self._failures[client] = count
+        while len(self._failures) > CLIENTS_MAX:
+            self._failures.popitem(last=False)
+        return SLOW_DOWN_S[min(count, len(SLOW_DOWN_S)) - 1]
+
+
+class Entrance(Protocol):
+    """How browsers get in beside the token; see `dashboard.entrance`."""
+
+    def door(self, scope: Scope) -> Response | None:
+        """What a person sees who follows a foreign link to the page."""
+        ...
+
+    def is_open(self, scope: Scope) -> bool:
+        """Whether a path needs no token."""
+        ...
+
+    def admit(self, scope: Scope) -> Response | bool:
+        """Whether a session lets a request in, or the refusal."""
+        ...
+
+
 class Gate:
     """The ASGI middleware around the whole API."""
 
-    def __init__(self, app: ASGIApp, settings: GateSettings, clock: Clock) -> None:
-        """Stand before `app`; `clock` slows down who guesses tokens."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: GateSettings,
+        clock: Clock,
+        guesses: Guesses | None = None,
+        entrance: Entrance | None = None,
+    ) -> None:
+        """Stand before `app`; `guesses` are shared with whoever else takes tokens."""
         self._app = app
         self._settings = settings
-        self._clock = clock
-        self._failures: OrderedDict[str, int] = OrderedDict()
+        self._guesses = guesses or Guesses(settings.token, clock)
+        self._entrance = entrance
         self.refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +171,8 @@ class Gate:
                 "Call it from the command line, or from its own page.",
             )
         if any(site not in _OUR_OWN_PAGES for site in _values(scope, b"sec-fetch-site")):
-            return problem(
+            door = None if self._entrance is None or origins else self._entrance.door(scope)
+            return door or problem(
                 403,
                 "foreign_page",
                 "A page of another site may not call the operator API.",
@@ -150,16 +201,16 @@ class Gate:
     async def _unknown(self, scope: Scope) -> Response | None:
         if not self._settings.token or scope["path"] == LIVENESS:
             return None
-        client = (scope.get("client") or ("unknown", 0))[0]
         given = _single(scope, b"authorization") or ""
+        if self._entrance is not None and not given:
+            admitted = self._entrance.is_open(scope) or self._entrance.admit(scope)
+            if admitted is not False:
+                return None if admitted is True else admitted
         kind, _, token = given.partition(" ")
-        # Digests are compared, so that not even the length shows in the time it takes.
-        right = hmac.compare_digest(_digest(token.strip()), _digest(self._settings.token))
-        if right and kind.lower() == "bearer":
-            self._failures.pop(client, None)
+        client = (scope.get("client") or ("unknown", 0))[0]
+        # Who brings no token guesses none: the refusal alone is enough.
+        if given and await self._guesses.right(client, token.strip()) and kind.lower() == "bearer":
             return None
-        if given:  # who brings no token guesses none: the refusal alone is enough
-            await self._clock.sleep(self._next_wait(client))
         return problem(
             401,
             "token_missing" if not given else "token_wrong",
@@ -167,13 +218,6 @@ class Gate:
             "Send the value of ADMIN_TOKEN as Authorization: Bearer …",
             {"WWW-Authenticate": 'Bearer realm="llmbot"'},
         )
-
-    def _next_wait(self, client: str) -> float:
-        count = self._failures.pop(client, 0) + 1
-        self._failures[client] = count
-        while len(self._failures) > CLIENTS_MAX:
-            self._failures.popitem(last=False)
-        return SLOW_DOWN_S[min(count, len(SLOW_DOWN_S)) - 1]
 
     # ── how much ────────────────────────────────────────────────────────────────────────────────
 

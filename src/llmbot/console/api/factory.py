@@ -14,9 +14,10 @@ from llmbot.console.api.admin import admin_routes
 from llmbot.console.api.health import health_routes
 from llmbot.console.api.models import ProblemShape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
+from llmbot.console.dashboard.entrance import Entrance
 from llmbot.console.dashboard.routes import dashboard_routes
 from llmbot.console.dashboard.service import Dashboard
-from llmbot.console.gate import Gate, GateSettings
+from llmbot.console.gate import Gate, GateSettings, Guesses
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
@@ -53,13 +54,16 @@ def create_api(
     routers = (health_routes(views), admin_routes(views, clock), *more)
     for routes in routers:
         api.include_router(routes)
+    guesses = Guesses(gate.token, clock)
+    entrance = None
     if dashboard is not None:
-        api.include_router(dashboard_routes(views, dashboard, routers))
+        entrance = Entrance(clock)
+        api.include_router(dashboard_routes(views, dashboard, routers, entrance, guesses))
     api.add_exception_handler(RequestValidationError, _wrong_field)
     api.add_exception_handler(HTTPException, _no_such_thing)
     api.add_exception_handler(LlmbotError, _known_error)
     api.add_exception_handler(Exception, _defect)
-    api.add_middleware(Gate, settings=gate, clock=clock)
+    api.add_middleware(Gate, settings=gate, clock=clock, guesses=guesses, entrance=entrance)
     return api
 
 

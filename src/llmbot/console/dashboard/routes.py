@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Path
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from llmbot.console.api.problem import problem
 from llmbot.console.dashboard.assets import Asset, fill_in, load_assets
+from llmbot.console.dashboard.entrance import SIGN_IN, SIGN_OUT, Entrance
 from llmbot.console.dashboard.feed import READERS_MAX
 from llmbot.console.dashboard.sections import offered
 from llmbot.console.dashboard.service import Dashboard
+from llmbot.console.gate import Guesses
 from llmbot.console.views import Views, all_parts, judge
 
 __all__ = ["dashboard_routes"]
+
+FIELDS_MAX = 10
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -25,14 +31,23 @@ PAGE_POLICY = (
 )
 
 
-def dashboard_routes(views: Views, dashboard: Dashboard, routers: Sequence[APIRouter]) -> APIRouter:
-    """The routes; the page offers what `routers` offer."""
+def dashboard_routes(
+    views: Views,
+    dashboard: Dashboard,
+    routers: Sequence[APIRouter],
+    entrance: Entrance,
+    guesses: Guesses,
+) -> APIRouter:
+    """The routes; the page offers what `routers` offer, to those whom `entrance` lets in."""
     routes = APIRouter(include_in_schema=False)
     assets = load_assets()
     dashboard.attach(routers)
 
+    _sign_in_routes(routes, assets, entrance, guesses)
+
     @routes.get("/")
-    async def page() -> Response:
+    async def page(request: Request) -> Response:
+        session = entrance.session_of(request.scope)
         verdict = judge(views.life(), all_parts(views))
         values = {
             "version": views.version,
@@ -40,16 +55,11 @@ def dashboard_routes(views: Views, dashboard: Dashboard, routers: Sequence[APIRo
             "offered": json.dumps(offered(routers)),
             "status": str(verdict.status),
             "reasons": "; ".join(verdict.reasons),
-            "role": "",
-            "form_token": "",
+            "role": "" if session is None else "admin",
+            "form_token": "" if session is None else session.form_token,
             "simulator": dashboard.simulator,
         }
-        body = fill_in(assets["index.html"], values)
-        return Response(
-            body,
-            media_type="text/html",
-            headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"},
-        )
+        return _page(assets["index.html"], values)
 
     @routes.get("/dashboard/feed")
     async def feed() -> Response:
@@ -74,6 +84,53 @@ def dashboard_routes(views: Views, dashboard: Dashboard, routers: Sequence[APIRo
         return Response(json.dumps(found), media_type="application/json")
 
     return routes
+
+
+def _sign_in_routes(
+    routes: APIRouter, assets: Mapping[str, Asset], entrance: Entrance, guesses: Guesses
+) -> None:
+    """In with a token, and out again."""
+
+    @routes.get(SIGN_IN)
+    async def form() -> Response:
+        return _page(assets["sign-in.html"], {"trouble": ""})
+
+    @routes.post(SIGN_IN)
+    async def sign_in(request: Request) -> Response:
+        client = request.client.host if request.client else "unknown"
+        if not await guesses.right(client, _field(await request.body(), "token")):
+            trouble = {"trouble": "This is not the right token."}
+            return _page(assets["sign-in.html"], trouble, status=401)
+        cookie = entrance.sign_in(secure=request.url.scheme == "https")
+        return RedirectResponse("/", status_code=303, headers={"Set-Cookie": cookie})
+
+    @routes.post(SIGN_OUT)
+    async def sign_out(request: Request) -> Response:
+        session = entrance.session_of(request.scope)
+        given = _field(await request.body(), "form_token")
+        if session is None or not hmac.compare_digest(given.encode(), session.form_token.encode()):
+            words = "Only the page itself may sign out."
+            return problem(403, "form_token_wrong", words, "Reload the page and try again.")
+        forgotten = {"Set-Cookie": entrance.sign_out(request.scope)}
+        return RedirectResponse(SIGN_IN, status_code=303, headers=forgotten)
+
+
+def _field(body: bytes, name: str) -> str:
+    """One field of a form, which the gate has already limited; empty where it is not there."""
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=FIELDS_MAX)
+    except ValueError:
+        return ""
+    return fields.get(name, [""])[0].strip()
+
+
+def _page(template: Asset, values: Mapping[str, str], status: int = 200) -> Response:
+    return Response(
+        fill_in(template, values),
+        status_code=status,
+        media_type="text/html",
+        headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"},
+    )
 
 
 def _send(request: Request, asset: Asset) -> Response:
