@@ -5,24 +5,45 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from llmbot.app.parts import Bot
 from llmbot.app.supervisor import RestartUnderWayError, UnknownServiceError
 from llmbot.kernel.errors import DefectError, DiscordUnavailableError, RefusedError
 from llmbot.operations.ports import Act, Effect, Verb
 from llmbot.resilience.degradation import Degradation
-from llmbot.resilience.mutex import Mutexes
+from llmbot.resilience.mutex_facts import CleanupFacts, Deadlock, HolderFacts, MutexFacts
 
 MIB = 1024 * 1024
 
 Do = Callable[[str, str], Awaitable[Effect]]
 
 
+class Locks(Protocol):
+    """The named locks as the control plane needs them; see `resilience.mutex.Mutexes`."""
+
+    def status(self) -> dict[str, MutexFacts]:
+        """Every lock by name."""
+        ...
+
+    def deadlocks(self) -> tuple[Deadlock, ...]:
+        """Every circle of waits."""
+        ...
+
+    def cleanup(self) -> CleanupFacts:
+        """Free those whose holder is gone."""
+        ...
+
+    def force_release(self, name: str, reason: str) -> HolderFacts | None:
+        """Take one from its holder."""
+        ...
+
+
 class BotHand:
     """See `operations.ports.Hand`."""
 
     def __init__(
-        self, bot: Bot, ask_restart: Callable[[], bool], mutexes: Mutexes | None = None
+        self, bot: Bot, ask_restart: Callable[[], bool], mutexes: Locks | None = None
     ) -> None:
         """`ask_restart` begins a restart of the process."""
         self._bot = bot
@@ -145,7 +166,7 @@ class BotHand:
         holder = self._locks().force_release(name, reason)
         return Effect("free" if holder is None else f"held by {holder.owner}", "free")
 
-    def _locks(self) -> Mutexes:
+    def _locks(self) -> Locks:
         if self._mutexes is None:
             raise DefectError("this bot has no named locks")
         return self._mutexes

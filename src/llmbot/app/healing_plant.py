@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from llmbot.adapters.model_transport import new_http_client
+from llmbot.app.healing_hand import Locks
 from llmbot.app.parts import Bot
 from llmbot.conversation.generation import Candidate
 from llmbot.conversation.ports import Finish, ModelDeadlines, Prompt, Role, Turn
@@ -31,7 +32,6 @@ from llmbot.operations.stats import Performance
 from llmbot.resilience.breaker_facts import BreakerFacts
 from llmbot.resilience.concurrency import PoolFacts
 from llmbot.resilience.deadline import Deadline
-from llmbot.resilience.mutex import Mutexes
 from llmbot.storage.contract import DatabaseFacts, Session
 from llmbot.storage.document_facts import DataInvalid, DataLost, DataRecovered
 
@@ -65,9 +65,7 @@ FROM jobs WHERE created_s >= ? AND created_s <= ?
 class BotPlant:
     """See `operations.ports.Plant`."""
 
-    def __init__(
-        self, bot: Bot, running: Callable[[], bool], mutexes: Mutexes | None = None
-    ) -> None:
+    def __init__(self, bot: Bot, running: Callable[[], bool], mutexes: Locks | None = None) -> None:
         """`running` says whether the bot is neither starting nor stopping."""
         self._bot = bot
         self._running = running

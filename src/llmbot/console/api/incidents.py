@@ -70,9 +70,6 @@ class VerifyShape(Shape):
 def incident_routes(desk: GetDesk) -> APIRouter:
     """The routes; `desk` answers once the bot was put together."""
     routes = APIRouter(prefix="/api", tags=["incidents"])
-    unknown: dict[int | str, dict[str, Any]] = {
-        404: {"model": ProblemShape, "description": "no such incident"}
-    }
 
     @routes.get("/incidents", summary="Every incident at a glance")
     async def list_() -> IncidentsShape:
@@ -93,6 +90,15 @@ def incident_routes(desk: GetDesk) -> APIRouter:
             success=all(check.passed for check in checks),
             checks=[CheckResult(name=c.name, passed=c.passed, detail=c.detail) for c in checks],
         )
+
+    _one_incident(routes, desk)
+    return routes
+
+
+def _one_incident(routes: APIRouter, desk: GetDesk) -> None:
+    unknown: dict[int | str, dict[str, Any]] = {
+        404: {"model": ProblemShape, "description": "no such incident"}
+    }
 
     @routes.get(
         "/incidents/{key}",
@@ -127,8 +133,6 @@ def incident_routes(desk: GetDesk) -> APIRouter:
         if found is None or not await desk().note(found.id, body.text, "operator"):
             return _unknown(desk())
         return DoneShape(detail=f"noted with {found.id}")
-
-    return routes
 
 
 def glance(incident: Incident) -> IncidentShape:
