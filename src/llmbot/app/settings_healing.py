@@ -98,6 +98,7 @@ class HealingSettings(Group):
     channel_id: Snowflake = setting(
         "OPERATIONS_CHANNEL_ID",
         0,
+        unit="Discord id",
         what="Discord channel where incidents are told",
         reason="none: what goes wrong is for those who run the bot",
     )
