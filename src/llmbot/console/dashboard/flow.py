@@ -17,6 +17,7 @@ from llmbot.kernel.events import (
     ModelFailed,
     Published,
     ReplyDelivered,
+    ServiceChanged,
 )
 
 __all__ = ["Flow"]
@@ -151,7 +152,7 @@ class Flow:
             self._mark(event.message_id, at, "attempt failed", words, trouble=True)
         elif isinstance(event, ReplyDelivered):
             self._delivered(event, at)
-        if not isinstance(event, _OF_MESSAGES):
+        if not isinstance(event, _OF_MESSAGES) and not _is_a_step(event):
             self._note(published)
 
     def _accepted(self, event: MessageAccepted, at: float) -> None:
@@ -212,3 +213,8 @@ class Flow:
                 version=self._next_version(),
             )
         )
+
+
+def _is_a_step(event: object) -> bool:
+    """Whether what comes of it is told at once: a service that starts is soon running or failed."""
+    return isinstance(event, ServiceChanged) and event.state in {"starting", "stopping"}

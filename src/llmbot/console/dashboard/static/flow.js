@@ -92,7 +92,7 @@ class FlowRow {
     this.row = row;
     const [kind, words] = ENDS[row.stage] ?? ["wait", row.stage];
     fill(this.state, chip(kind, words));
-    this.place.textContent = [row.place, row.model, row.troubles ? `${row.troubles} failed ${row.troubles === 1 ? "try" : "tries"}` : "", row.parts > 1 ? `${row.parts} parts` : ""].filter(Boolean).join(" · ");
+    this.place.textContent = [row.place.replace(/\d+(?=\d{6})/, "…"), row.model, row.troubles ? `${row.troubles} failed ${row.troubles === 1 ? "try" : "tries"}` : "", row.parts > 1 ? `${row.parts} parts` : ""].filter(Boolean).join(" · ");
     this.#way();
     this.tick();
   }

@@ -66,8 +66,21 @@ export class Overview {
     for (const [tile, name] of Object.entries(series)) this.tiles[tile].hour(history, name);
   }
 
+  /** What the bot does not tell has no tile. */
+  #known() {
+    const { status, performance, services } = store.sections;
+    if (!status) return;
+    const parts = status.parts;
+    const known = {
+      answers: performance || parts.answers, times: performance, queue: parts.waiting, gateway: services?.services?.discord,
+      models: parts.model, memory: parts.memory, loop: parts.loop, disk: parts.disk, services,
+    };
+    for (const [name, told] of Object.entries(known)) this.tiles[name].element.hidden = !told;
+  }
+
   draw() {
     if (!store.sections.status) return;
+    this.#known();
     this.#answers();
     this.#times();
     this.#queue();
@@ -134,8 +147,8 @@ export class Overview {
     const age = facts("heartbeat").ageSeconds;
     const connected = service?.state === "running" && service?.health === "healthy";
     this.tiles.gateway.show({
-      figure: age === null || age === undefined ? "–" : span(age), unit: "since a heartbeat",
-      kind: connected ? kindOf("heartbeat") : (HEALTH[service?.health] ?? "wait"),
+      figure: age === null || age === undefined ? "" : span(age), unit: "since a heartbeat",
+      kind: connected ? (part("heartbeat") ? kindOf("heartbeat") : "good") : (HEALTH[service?.health] ?? "wait"),
       word: connected ? "connected" : (service?.trouble || service?.state || "not known"),
       facts: [
         discord.latencyMs === undefined || discord.latencyMs === null ? "" : `latency ${ms(discord.latencyMs)}`,
@@ -146,7 +159,7 @@ export class Overview {
   }
 
   #models() {
-    const { ready = [], held = [] } = facts("model");
+    const { ready = facts("model").models ?? [], held = [] } = facts("model");
     const figures = store.sections.model?.models ?? {};
     const row = (name, isReady) => {
       const known = figures[name] ?? Object.entries(figures).find(([full]) => full.endsWith(`:${name}`))?.[1] ?? {};
@@ -191,7 +204,7 @@ export class Overview {
     const key = Math.round(share * 100);
     this.tiles.memory.show({
       figure, unit: `${unit} of ${size(limitBytes)}`, kind: kindOf("memory"),
-      facts: trend === null || trend === undefined ? "trend not known yet" : `${trend < 0 ? "−" : "+"}${size(Math.abs(trend))} a minute`,
+      facts: trend === undefined ? "" : trend === null ? "trend not known yet" : `${trend < 0 ? "−" : "+"}${size(Math.abs(trend))} a minute`,
       more: key === this.memoryKey ? undefined : [meter(share, "Memory used", kindOf("memory")), act.button("gc", {}, "Collect garbage")],
     });
     this.memoryKey = key;
