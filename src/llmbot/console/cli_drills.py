@@ -75,9 +75,15 @@ class DrillRunner:
         path = f"/_sim/faults/{drill.fault}"
         try:
             await self._sim("PUT", path, body)
+            if drill.also:
+                await self._sim(
+                    "PUT", f"/_sim/faults/{drill.also}", {"times": 1, "seconds": length}
+                )
             await self._during(drill, watch, length)
         finally:
             await self._sim("DELETE", path)
+            if drill.also:
+                await self._sim("DELETE", f"/_sim/faults/{drill.also}")
         ended = clock.monotonic() - watch.began
         await self._until_mended(drill, watch)
         answered, doubled, lost = await self._count(watch)
@@ -163,8 +169,11 @@ class DrillRunner:
             for user in USERS:
                 path = f"/_sim/discord/messages?channel={user}&limit=300&versions=false"
                 messages += (await self._sim("GET", path))["messages"]
+            # A long answer has several parts; its first one is counted.
             replies = Counter(
-                m["reply_to"] for m in messages if m["reply_to"] and not m["deleted_at"]
+                m["reply_to"]
+                for m in messages
+                if m["reply_to"] and not m["deleted_at"] and _is_first_part(m["nonce"])
             )
             lost = [key for key in watch.said if not replies[key]]
             if not lost or self._clock.monotonic() > deadline:
@@ -180,6 +189,11 @@ class DrillRunner:
         self, method: str, path: str, body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         return await asyncio.to_thread(self._simulators.ask, method, path, body)
+
+
+def _is_first_part(nonce: object) -> bool:
+    """Whether a message of the bot begins an answer; `kernel.ids.part_nonce` names the parts."""
+    return not isinstance(nonce, str) or "-" not in nonce or nonce.endswith("-0")
 
 
 def told(verdict: Verdict) -> str:

@@ -33,6 +33,8 @@ class Drill:
     params: Mapping[str, float | str] = field(default_factory=dict)
     times: int | None = None
     """Strikes after which the fault is spent; None lasts for `for_s`."""
+    also: str = ""
+    """A second fault that strikes once, and gives the first its opportunity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,8 @@ def _all() -> tuple[Drill, ...]:
         Drill("model-empty", 6, "gemini.empty", wordless, asked),
         Drill("gateway-drop", 7, "gateway.drop", away, recovery, times=1),
         Drill("gateway-reconnect", 7, "gateway.reconnect", away, recovery, times=1),
-        Drill("gateway-session", 7, "gateway.invalid_session", away | of("discord-rest"), recovery,
-              for_s=4.0),
+        Drill("gateway-session", 7, "gateway.invalid_session", away, recovery,
+              for_s=4.0, also="gateway.drop"),
         Drill("rest-401", 8, "rest.unauthorized", of("discord-refuses"),
               of("discord-credentials"), for_s=6.0),
         Drill("rest-429", 9, "rest.rate_limit", rest, rest_book, for_s=5.0,
