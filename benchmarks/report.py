@@ -38,6 +38,8 @@ _LINES = (
     ("  final text, p50 (ms)", "burst.final_text_p50_ms"),
     ("  Discord calls a message", "burst.calls_per_message"),
     ("  calls refused with 429", "burst.calls_refused_429"),
+    ("  questions unanswered, all rounds", "burst.unanswered"),
+    ("  questions answered in part", "burst.wrong"),
     ("many conversations: each message opens one", ""),
     ("  messages", "growth.asked"),
     ("  messages a second", "growth.messages_per_s"),
@@ -46,7 +48,7 @@ _LINES = (
     ("  memory at the end (MiB)", "growth.rss_at_end_mib"),
     ("  growth in the second half (MiB/1000)", "growth.rss_slope_mib_per_1000"),
 )
-_CHECKS = ("unanswered", "wrong")
+CHECKS = ("unanswered", "wrong")
 
 
 def medians(rounds: list[Figures]) -> Figures:
@@ -55,9 +57,9 @@ def medians(rounds: list[Figures]) -> Figures:
     told: Figures = {}
     for name in names:
         values = [figures[name] for figures in rounds if name in figures]
-        counted = name.endswith(_CHECKS)
+        counted = name.endswith(CHECKS)
         told[name] = sum(values) if counted else median(values)
-    for check in _CHECKS:
+    for check in CHECKS:
         told[check] = sum(value for name, value in told.items() if name.endswith(f".{check}"))
     return told
 
@@ -67,7 +69,11 @@ def table(told: Mapping[str, Figures]) -> str:
     names = list(told)
     head = f"{'':<44}" + "".join(f"{name:>10}" for name in names)
     lines = [head + (f"{'ratio':>10}" if len(names) > 1 else "")]
-    for label, key in (*_LINES, ("all", ""), *((f"  questions {c}", c) for c in _CHECKS)):
+    for label, key in (
+        *_LINES,
+        ("all rounds together", ""),
+        *((f"  questions {c}", c) for c in CHECKS),
+    ):
         if not key:
             lines.append(label)
             continue

@@ -6,7 +6,6 @@ those whose reply holds more or other than it; both must be 0 for the other figu
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,9 @@ from llmbot.kernel.clock import SystemClock
 CHANNELS = 50
 _AFTER_S = 1.5
 """Longer than the pace of edits: what a bot still writes after the whole answer is seen."""
+_QUIET_S = 12.0
+"""Longer than any wait that Discord's limits ask for here: nothing will come any more."""
+_LOOK_S = 0.05
 _CLOCK = SystemClock()
 
 Figures = dict[str, float]
@@ -91,24 +93,24 @@ class _Countdown:
     """Waits until so many answers are whole."""
 
     def __init__(self, stage: Stage, count: int, then: Callable[[Exchange], None]) -> None:
+        self._stage = stage
         self._left = count
         self._then = then
-        self._done = asyncio.Event()
         stage.on_whole = self._one
 
     def _one(self, exchange: Exchange) -> None:
         self._left -= 1
-        if self._left <= 0:
-            self._done.set()
         self._then(exchange)
 
     async def wait(self, deadline_s: float) -> None:
-        """Return when all are whole, or after the deadline; then a while longer."""
-        try:
-            async with asyncio.timeout(deadline_s):
-                await self._done.wait()
-        except TimeoutError:
-            pass  # the figures say how many are missing
+        """Return when all are whole, nothing was written for long, or after the deadline."""
+        end = time.perf_counter() + deadline_s
+        quiet_since = time.perf_counter()
+        while self._left > 0 and time.perf_counter() < end:
+            await _CLOCK.sleep(_LOOK_S)
+            quiet_since = max(quiet_since, self._stage.written_s)
+            if time.perf_counter() - quiet_since > _QUIET_S:
+                break  # the figures say how many are missing
         await _CLOCK.sleep(_AFTER_S)
 
 

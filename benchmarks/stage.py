@@ -78,6 +78,7 @@ class Stage:
         self._core: Core = self._simulators.discord._core  # noqa: SLF001 - see the line above
         self._exchanges: dict[int, Exchange] = {}
         self._asked = 0
+        self.written_s = 0.0
         self.on_whole: Callable[[Exchange], None] = _ignore
         self.limit(real=False)
         announcer: Any = self._core.announcer
@@ -153,7 +154,7 @@ class Stage:
     def _note(self, exchange: Exchange, message: Message, now: float, *, first: bool) -> None:
         was_whole = exchange.whole if exchange.parts else False
         exchange.writes += 1
-        exchange.last_s = now
+        exchange.last_s = self.written_s = now
         if first and not exchange.first_s:
             exchange.first_s = now
         exchange.parts[message.id] = message.content
