@@ -218,6 +218,9 @@ class SimulatedDatabase:
         result: T = await unit.future
         return result
 
+    async def scrub(self) -> None:
+        """A simulated disk has no freed pages."""
+
     async def backup(self, path: Path) -> int:
         """Nothing asks for one here."""
         raise StoreUnavailableError(f"no backup to {path.name} in a simulation")

@@ -57,6 +57,10 @@ class FaultyDatabase:
         """See `Database.read`."""
         return await self._inner.read(work)
 
+    async def scrub(self) -> None:
+        """See `Database.scrub`."""
+        await self._inner.scrub()
+
     async def backup(self, path: Path) -> int:
         """See `Database.backup`."""
         return await self._inner.backup(path)

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from tests.support.conversation import Talk, talk
 
+from llmbot.app.limits import Limits
+from llmbot.app.settings import Settings
 from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
+from llmbot.conversation.commands.privacy import PrivacyCommand
 from llmbot.conversation.commands.settings import SettingsCommands
 from llmbot.conversation.messages import CommandReply, CommandRequest, InteractionRef
+from llmbot.conversation.privacy import Privacy, UserLimits
 from llmbot.kernel.ids import snowflake_at
 
 STATE = BotState("degraded", "disk is slow", 3725.0, 42, 3, 2, "gemini-x")
@@ -19,6 +23,9 @@ STATE = BotState("degraded", "disk is slow", 3725.0, 42, 3, 2, "gemini-x")
 def commands(t: Talk) -> Commands:
     """The commands of this conversation."""
     settings = SettingsCommands(t.rules, lambda: ("gemini-x", "gemini-y"))
+    limits = Limits(Settings(), t.database, t.clock)
+    counts = UserLimits(limits.told_of, limits.forget_user)
+    privacy = Privacy(t.documents, t.memory, t.database, t.queue, counts, t.bus, t.clock)
     return Commands(
         t.inbox,
         t.memory,
@@ -26,7 +33,11 @@ def commands(t: Talk) -> Commands:
         lambda: STATE,
         t.bus,
         t.clock,
-        more={"settings": settings.settings, "preferences": settings.preferences},
+        more={
+            "settings": settings.settings,
+            "preferences": settings.preferences,
+            "privacy": PrivacyCommand(privacy).privacy,
+        },
         allows=t.rules.allows,
     )
 

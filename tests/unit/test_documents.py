@@ -542,3 +542,12 @@ async def test_debris_of_an_earlier_life_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "notes/1.json.new-3").write_text("half")
     async with opened(tmp_path):
         assert list((tmp_path / "notes").iterdir()) == []
+
+
+async def test_what_is_not_saved_yet_is_listed(tmp_path: Path) -> None:
+    """The keys of a kind hold those that only the memory has so far, each once."""
+    async with opened(tmp_path) as rig:
+        await rig.store.put(ONE, note(1))
+        rig.store.put(ONE, note(2), within_s=3600)
+        rig.store.put(NOTE.ref(2), note(2), within_s=3600)
+        assert sorted(await rig.store.keys(NOTE)) == ["1", "2"]

@@ -111,6 +111,7 @@ class CommandDesk:
             reply = await running
             if reply is not None:
                 await self._rest.edit_original(request.interaction, reply.text)
+                await self._more(request.interaction, reply)
         finally:
             running.cancel()
             await asyncio.wait({running})
@@ -122,6 +123,11 @@ class CommandDesk:
             await self._rest.acknowledge(interaction)
         else:
             await self._rest.acknowledge(interaction, text=reply.text, private=reply.private)
+            await self._more(interaction, reply)
+
+    async def _more(self, interaction: InteractionRef, reply: CommandReply) -> None:
+        for text in reply.more:
+            await self._rest.follow_up(interaction, text, private=True)
 
     async def _asked(self, request: CommandRequest, seconds: float) -> CommandReply | None:
         """What the handler says, or an honest sentence in its place."""

@@ -141,8 +141,13 @@ class DiscordRestAdapter:
         reply = await self._http.call(route, json=payload, deadline_s=SEND_DEADLINE_S)
         return _sent(reply, content)
 
-    async def follow_up(self, interaction: InteractionRef, content: str) -> Sent:
-        """See `DiscordRest.follow_up`; not repeated where Discord may have sent it already."""
+    async def follow_up(
+        self, interaction: InteractionRef, content: str, *, private: bool = False
+    ) -> Sent:
+        """See `DiscordRest.follow_up`; not repeated where Discord may have sent it already.
+
+        A `private` one is shown only to who gave the command.
+        """
         route = Route(
             "POST",
             _FOLLOW_UPS,
@@ -151,7 +156,8 @@ class DiscordRestAdapter:
         )
         reply = await self._http.call(
             route,
-            json={"content": content, "allowed_mentions": NOBODY},
+            json={"content": content, "allowed_mentions": NOBODY}
+            | ({"flags": PRIVATE} if private else {}),
             params={"wait": "true"},
             deadline_s=SEND_DEADLINE_S,
             repeatable=False,

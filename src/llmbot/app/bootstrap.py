@@ -53,6 +53,7 @@ from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
+from llmbot.conversation.commands.privacy import PrivacyCommand
 from llmbot.conversation.commands.settings import SettingsCommands
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery
@@ -64,6 +65,7 @@ from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.modes import Modes
 from llmbot.conversation.pace import Pace
 from llmbot.conversation.pipeline import Pipeline
+from llmbot.conversation.privacy import Privacy, UserLimits
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
@@ -200,6 +202,29 @@ def build_summaries(house: House, mechanisms: Mechanisms, generation: Generation
     )
 
 
+def build_privacy(
+    house: House, mechanisms: Mechanisms, recent: RecentMessages, cache: AnswerCache
+) -> Privacy:
+    """What is kept of a user, wherever it is."""
+    documents, limits = mechanisms.documents, mechanisms.limits
+    privacy = Privacy(
+        documents.store,
+        documents.memory,
+        mechanisms.database,
+        mechanisms.queue,
+        UserLimits(limits.told_of, limits.forget_user),
+        house.bus,
+        house.clock,
+    )
+
+    def forgotten(_: int) -> None:
+        recent.forget()
+        cache.clear()
+
+    privacy.forgotten = forgotten
+    return privacy
+
+
 def build_conversation(
     house: House, mechanisms: Mechanisms, edges: Edges, inbox: Inbox, recent: RecentMessages
 ) -> Conversation:
@@ -245,6 +270,7 @@ def build_conversation(
         patience=patience,
         cache=cache,
         summaries=build_summaries(house, mechanisms, generation),
+        privacy=build_privacy(house, mechanisms, recent, cache),
         controls=build_controls(mechanisms),
         assessor=build_assessor(house, mechanisms, edges, generation),
     )
@@ -296,7 +322,11 @@ def build(
         house.clock,
         busy=lambda: not mechanisms.modes.switches.non_essential_commands,
         on_clear=conversation.cache.forget,
-        more={"settings": settings.settings, "preferences": settings.preferences},
+        more={
+            "settings": settings.settings,
+            "preferences": settings.preferences,
+            "privacy": PrivacyCommand(conversation.privacy).privacy,
+        },
         allows=rules.allows,
     ).handle
     mechanisms.queue.shed = conversation.workers.shed
@@ -336,7 +366,11 @@ def build_supervisor(
             lambda: seat[0],
         ),
         MemoryService(
-            mechanisms.documents.memory, conversation.summaries, house.clock, lambda: seat[0]
+            mechanisms.documents.memory,
+            conversation.summaries,
+            conversation.privacy,
+            house.clock,
+            lambda: seat[0],
         ),
         HousekeepingService(
             conversation.inbox,

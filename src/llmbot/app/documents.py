@@ -15,6 +15,7 @@ from llmbot.conversation.house_rules import HouseRules, Personas
 from llmbot.conversation.memory import MemoryJournal
 from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.preferences import USERS
+from llmbot.conversation.privacy import Privacy
 from llmbot.conversation.server_settings import SERVERS
 from llmbot.conversation.summaries import Summaries
 from llmbot.kernel.clock import Clock
@@ -108,6 +109,7 @@ class MemoryService:
 
     memory: ConversationMemory
     summaries: Summaries
+    privacy: Privacy
     clock: Clock
     supervisor: Callable[[], Supervisor]
     name: str = "memory"
@@ -120,7 +122,8 @@ class MemoryService:
         watch("forget-old", self._forget_old, owner=self.name)
 
     async def stop(self) -> None:
-        """The supervisor ends the tasks."""
+        """The supervisor ends the tasks, those of privacy aside."""
+        await self.privacy.drain()
 
     def trouble(self) -> str:
         """What cannot be read now."""

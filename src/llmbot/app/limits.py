@@ -228,6 +228,37 @@ class Limits:
             self._configure()
         return self.limiter.reset(selector)
 
+    def told_of(self, user_id: int) -> list[str]:
+        """What is counted of a user, by its names and numbers."""
+        return [
+            f"{scope}: {self.limiter.counted(scope)}"
+            for scope in self._of_user(user_id)
+            if self.limiter.counted(scope)
+        ]
+
+    async def forget_user(self, user_id: int) -> None:
+        """Forget what is counted of a user, durably.
+
+        Raises:
+            StoreUnavailableError: it could not be written.
+        """
+        scopes = self._of_user(user_id)
+        for scope in scopes:
+            self.limiter.reset(str(scope))
+            self._changed.discard(scope)
+        end = f":{user_id}"
+
+        def work(session: Session) -> None:
+            for (name,) in session.execute(_SELECT_NAMES, (_PREFIX, _PREFIX + "\uffff")):
+                kind = str(name).removeprefix(_PREFIX).partition(":")[0]
+                if str(name).endswith(end) and (kind == "user" or kind.startswith(MEMBER)):
+                    session.execute("DELETE FROM meta WHERE name = ?", (name,))
+
+        await self._db.write(work)
+
+    def _of_user(self, user_id: int) -> list[Scope]:
+        return [Scope(kind, str(user_id)) for kind in ("user", *self._members)]
+
     def _learn(self, scope: Scope, span: str, requests_max: int) -> None:
         """Take the provider's own limit for ours, where it is stricter."""
         until = self._clock.wall() + LEARNT_S
@@ -306,6 +337,7 @@ def _read_learnt(session: Session) -> list[Row]:
     return session.execute(_SELECT, (_LEARNT, _LEARNT + "\uffff"))
 
 
+_SELECT_NAMES = "SELECT name FROM meta WHERE name >= ? AND name < ?"
 _SELECT = "SELECT name, value FROM meta WHERE name >= ? AND name < ?"
 
 

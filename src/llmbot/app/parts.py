@@ -32,6 +32,7 @@ from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.modes import Modes
 from llmbot.conversation.parking import Parking
 from llmbot.conversation.pipeline import Pipeline
+from llmbot.conversation.privacy import Privacy
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.summaries import Summaries
@@ -137,6 +138,7 @@ class Conversation:
     patience: Patience
     cache: AnswerCache
     summaries: Summaries
+    privacy: Privacy
     controls: Controls
     assessor: Assessor
 

@@ -133,10 +133,14 @@ class CommandRequest:
 
 @dataclass(frozen=True, slots=True)
 class CommandReply:
-    """The immediate answer to a command; `private` shows it only to who asked."""
+    """The immediate answer to a command; `private` shows it only to who asked.
+
+    `more` follows in further messages, always in private.
+    """
 
     text: str
     private: bool = True
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,10 @@ class JobQueue:
         """Whether a job waits here or is being answered."""
         return message_id in self._jobs
 
+    def of_author(self, author_id: int) -> list[Job]:
+        """A user's jobs that wait here or are being answered."""
+        return [job for job in self._jobs.values() if job.inbound.author_id == author_id]
+
     def withdraw(self, message_id: int) -> Job | None:
         """Take a waiting job out of its turn; None where it does not wait."""
         job = self._jobs.get(message_id)

@@ -102,6 +102,17 @@ class Database(Protocol):
         """
         ...
 
+    async def scrub(self) -> None:
+        """Let nothing that was deleted before be readable in the database's files.
+
+        PostgreSQL's server does that when it vacuums.
+
+        Raises:
+            StoreUnavailableError: the disk refused; it can be repeated.
+            ShuttingDownError: the database is being stopped or was stopped.
+        """
+        ...
+
     async def backup(self, path: Path) -> int:
         """Write a copy of the state of this moment to a new file; its size in bytes.
 

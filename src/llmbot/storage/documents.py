@@ -209,13 +209,15 @@ class DocumentStore:
         return await self.on_disk(lambda: self.shelf.writer.remove(ref))
 
     async def keys(self, kind: Kind[Any]) -> list[str]:
-        """The keys of all documents of a kind, those of which only copies are left included.
+        """The keys of all documents of a kind, saved or not; also where only copies are left.
 
         Raises:
             StoreUnavailableError: the disk refused.
         """
         refs = await self._readings.do(self.reader.refs)
-        return [ref.key for ref in refs if ref.kind.name == kind.name]
+        on_disk = [ref.key for ref in refs if ref.kind.name == kind.name]
+        unsaved = [e.ref.key for e in self._held.dirty.values() if e.ref.kind.name == kind.name]
+        return list(dict.fromkeys([*on_disk, *unsaved]))
 
     def listen(self, kind: Kind[T], changed: Callable[[Ref[T], T | None], None]) -> None:
         """Hear of each new value of a kind's documents, whoever wrote it; None for a removal."""

@@ -75,6 +75,9 @@ class PostgresEngine:
     def tidy(self, connection: Connection, units: int) -> None:
         """Nothing: the server vacuums by itself."""
 
+    def ask_scrub(self) -> None:
+        """Nothing: the server vacuums by itself."""
+
     def disk_bytes(self, connection: Connection) -> int:
         """See `threaded.Engine.disk_bytes`."""
         return int(connection.execute("SELECT pg_database_size(current_database())")[0][0])

@@ -32,6 +32,7 @@ class SqliteEngine:
         self._clock = clock
         self._units_in_log = 0
         self._damage = ""
+        self._scrub = False
 
     @property
     def damaged(self) -> bool:
@@ -78,9 +79,18 @@ class SqliteEngine:
     def tidy(self, connection: Connection, units: int) -> None:
         """Copy the log into the database after, not before, the answers to the units went out."""
         self._units_in_log += units
+        if self._scrub:
+            # Until the log is empty it holds the pages as they were before they were overwritten.
+            [(busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._scrub = bool(busy)
+            self._units_in_log = 0
         if self._units_in_log >= UNITS_BETWEEN_CHECKPOINTS:
             self._units_in_log = 0
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def ask_scrub(self) -> None:
+        """See `threaded.Engine.ask_scrub`; `secure_delete` has overwritten the pages themselves."""
+        self._scrub = True
 
     def disk_bytes(self, connection: Connection) -> int:
         """See `threaded.Engine.disk_bytes`."""

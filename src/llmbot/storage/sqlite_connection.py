@@ -112,6 +112,7 @@ def set_up(raw: sqlite3.Connection, *, read_only: bool) -> None:
     if not read_only:
         pragmas += [
             "synchronous = FULL",
+            "secure_delete = ON",
             f"wal_autocheckpoint = {WAL_PAGES_MAX}",
             f"journal_size_limit = {WAL_BYTES_KEPT}",
         ]

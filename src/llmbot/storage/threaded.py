@@ -15,6 +15,7 @@ from llmbot.storage.contract import (
     DatabaseFacts,
     DatabaseRebuilt,
     Migration,
+    Session,
     Work,
 )
 from llmbot.storage.group_commit import Connection, GroupCommit, Link, run_unit
@@ -56,6 +57,10 @@ class Engine(Protocol):
 
     def tidy(self, connection: Connection, units: int) -> None:
         """Housekeeping after a batch of so many units was answered."""
+        ...
+
+    def ask_scrub(self) -> None:
+        """With the next `tidy`, make what was deleted unreadable; called from any thread."""
         ...
 
     def disk_bytes(self, connection: Connection) -> int:
@@ -226,6 +231,13 @@ class ThreadedDatabase:
         """See `Database.read`."""
         return await self._reader.submit(work)
 
+    async def scrub(self) -> None:
+        """See `Database.scrub`; between two units, since it cannot be done inside one."""
+        self._engine.ask_scrub()
+        # The thread tidies up after each batch: once a second one was done, that of the first was.
+        await self._writer.submit(_nothing)
+        await self._writer.submit(_nothing)
+
     async def backup(self, path: Path) -> int:
         """See `Database.backup`."""
         return await asyncio.to_thread(self._engine.backup, path)
@@ -260,3 +272,8 @@ class ThreadedDatabase:
             last_error=groups.last_error,
             disk_bytes=self._duty.disk_bytes,
         )
+
+
+def _nothing(session: Session) -> None:
+    """A unit that changes nothing."""
+    del session

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from llmbot.conversation.commands.privacy import CHOICES as PRIVACY_CHOICES
+from llmbot.conversation.commands.privacy import CONFIRM
 from llmbot.conversation.commands.settings import SERVER_CHOICES, USER_CHOICES
 from llmbot.conversation.messages import CommandDefinition, CommandOption
 
@@ -37,6 +39,15 @@ DEFINITIONS: tuple[CommandDefinition, ...] = (
         (
             CommandOption("setting", "What to set; leave out to see all", choices=USER_CHOICES),
             CommandOption("value", "The new value; `default` sets it back"),
+        ),
+    ),
+    CommandDefinition(
+        "privacy",
+        "See or delete everything the bot keeps of you",
+        (
+            CommandOption("action", "What to do; leave out to be told", choices=PRIVACY_CHOICES),
+            CommandOption("confirm", f"Say {CONFIRM} to delete"),
+            CommandOption("page", "Of a long export"),
         ),
     ),
     CommandDefinition("help", "What the bot can do"),
