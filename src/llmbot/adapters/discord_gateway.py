@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 
 import discord
+from discord.http import Route
 
 from llmbot.adapters.discord_commands import CommandDesk
 from llmbot.adapters.discord_events import EventRouter
@@ -29,6 +30,7 @@ from llmbot.kernel.events import EventBus
 
 _RECONNECT_S = 30.0
 _STOP_S = 3.0
+_PROBE_S = 4.0
 _TASKS_GRACE_S = 2.0
 _NORMAL_CLOSE = 1000
 
@@ -212,6 +214,14 @@ class DiscordConnection:
         await self._tasks.stop(_TASKS_GRACE_S)
         await self._http.close()
         self._running = self._presenting = None
+
+    async def probe(self) -> None:
+        """Ask who we are: the cheapest call that proves token and REST.
+
+        Raises:
+            LlmbotError: Discord did not answer, or refused.
+        """
+        (await self._http.call(Route("GET", "/users/@me"), deadline_s=_PROBE_S)).checked()
 
     def cursor(self) -> SessionCursor | None:
         """The place in the stream of the last event heard, to be stored at a clean stop."""

@@ -125,12 +125,16 @@ class GeminiModels:
         return names
 
     async def close(self) -> None:
-        """Close every connection for good; streams that still run end with an error."""
+        """Close every connection; streams that still run end with an error, and so do new ones."""
         self._closed = True
         async with self._opening:
             http, self._http, self._client = self._http, None, None
         if http is not None:
             await http.aclose()
+
+    def reopen(self) -> None:
+        """Serve again after `close`; nothing is connected yet."""
+        self._closed = False
 
     async def client(self) -> genai.Client:
         """The SDK's client, made at the first call.

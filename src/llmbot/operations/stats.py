@@ -154,6 +154,11 @@ class Stats:
         """Hear nothing more."""
         self._stop()
 
+    @property
+    def samples(self) -> int:
+        """How many replies and calls of models are kept."""
+        return len(self._replies) + sum(len(model.calls) for model in self._models.values())
+
     # ── figures ─────────────────────────────────────────────────────────────────────────────────
 
     def performance(self, window_s: float | None = None) -> Performance:
