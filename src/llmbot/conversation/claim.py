@@ -30,6 +30,11 @@ class Claims:
         """How many ids the memory holds."""
         return len(self._memory)
 
+    @property
+    def capacity(self) -> int:
+        """How many ids it may hold."""
+        return self._memory_max
+
     def forget(self) -> int:
         """Empty the memory; the durable record, which prevents second answers, stays."""
         count = len(self._memory)

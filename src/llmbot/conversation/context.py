@@ -109,6 +109,15 @@ class ContextBuilder:
         self._cleared[channel_id] = up_to_id
         self._recent.forget(channel_id)
 
+    @property
+    def remembered(self) -> int:
+        """Of how many channels it is kept in memory up to where they were cleared."""
+        return len(self._cleared)
+
+    def forget_cleared(self) -> None:
+        """Drop what is kept of that; it stands in the database and is read again."""
+        self._cleared.clear()
+
     async def build(self, job: Job) -> Context:
         """The prompt for a job.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, JobState, check_transition
@@ -268,6 +269,10 @@ class JobQueue:
             retrying=sum(job.pauses > 0 and job.state is _WAITING for job in self._jobs.values()),
             held=self._held,
         )
+
+    def sample(self, count: int) -> list[Job]:
+        """A few of the jobs that wait or are being answered; for an estimate of their size."""
+        return list(islice(self._jobs.values(), count))
 
     def turns_before(self, author_id: int) -> int:
         """How many jobs would be served before a new one of this user."""
