@@ -13,8 +13,10 @@ import hashlib
 import hmac
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from math import ceil
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -23,6 +25,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmbot.console.api.problem import SECURITY_HEADERS, problem
+from llmbot.console.permits import needed_role
+from llmbot.console.roles import LOOPBACK, SIGNED_IN, Caller, Role
+from llmbot.console.throttle import Throttle
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import SettingsError
 
@@ -47,21 +52,41 @@ class GateSettings:
 
     host: str = "127.0.0.1"
     token: str = field(default="", repr=False)
+    operator_token: str = field(default="", repr=False)
+    viewer_token: str = field(default="", repr=False)
     trusted_hosts: tuple[str, ...] = ()
     body_bytes_max: int = 64 * 1024
     body_deadline_s: float = 10.0
+    requests_per_second: float = 500.0
+    """Of one client; far above what a page or a script asks for."""
+    requests_burst: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse to be open to the network.
+        """Refuse to be open to the network, or to a role without an administrator above it.
 
         Raises:
-            SettingsError: bound beyond this machine without a token.
+            SettingsError: bound beyond this machine without a token, or only lesser tokens.
         """
+        if not self.token and (self.operator_token or self.viewer_token):
+            raise SettingsError(
+                "ADMIN_TOKEN must be set beside OPERATOR_TOKEN and VIEWER_TOKEN: without it "
+                "nobody could stop or restart the bot."
+            )
         if not self.token and not is_loopback(self.host):
             raise SettingsError(
                 f"ADMIN_TOKEN must be set, since HTTP_HOST is {self.host} and others could reach "
                 "the operator API; or set HTTP_HOST=127.0.0.1."
             )
+
+    @property
+    def tokens(self) -> tuple[tuple[str, Caller], ...]:
+        """Every token that is set, with whom it makes of its bearer."""
+        found = (
+            (self.token, Caller("admin token", Role.ADMIN)),
+            (self.operator_token, Caller("operator token", Role.OPERATOR)),
+            (self.viewer_token, Caller("viewer token", Role.VIEWER)),
+        )
+        return tuple((token, caller) for token, caller in found if token)
 
 
 def is_loopback(host: str) -> bool:
@@ -75,20 +100,30 @@ def is_loopback(host: str) -> bool:
 class Guesses:
     """Compares tokens in constant time, and slows down who guesses."""
 
-    def __init__(self, token: str, clock: Clock) -> None:
-        """`token` is the right one; `clock` counts the waits."""
-        self._right = _digest(token)
+    def __init__(self, tokens: Sequence[tuple[str, Caller]], clock: Clock) -> None:
+        """`tokens` are the right ones, with whom each makes of its bearer."""
+        self._known = tuple((_digest(token), caller) for token, caller in tokens)
         self._clock = clock
         self._failures: OrderedDict[str, int] = OrderedDict()
 
-    async def right(self, client: str, token: str) -> bool:
-        """Whether it is the right one; a wrong one is told after a wait that grows."""
-        # Digests are compared, so that not even the length shows in the time it takes.
-        if hmac.compare_digest(_digest(token), self._right):
+    async def whose(self, client: str, token: str) -> Caller | None:
+        """Who bears a token; None for a wrong one, told after a wait that grows."""
+        digest, found = _digest(token), None
+        # Digests are compared, and all of them each time, so that neither the length of a token
+        # nor which of them it was shows in the time it takes.
+        for known, caller in self._known:
+            if hmac.compare_digest(digest, known):
+                found = caller
+        if found is None:
+            await self._clock.sleep(self._next_wait(client))
+        else:
             self._failures.pop(client, None)
-            return True
-        await self._clock.sleep(self._next_wait(client))
-        return False
+        return found
+
+    async def right(self, client: str, token: str) -> bool:
+        """Whether it is an administrator's, as a signed-in page may do all that one may."""
+        found = await self.whose(client, token)
+        return found is not None and found.role is Role.ADMIN
 
     def _next_wait(self, client: str) -> float:
         count = self._failures.pop(client, 0) + 1
@@ -128,8 +163,11 @@ class Gate:
         """Stand before `app`; `guesses` are shared with whoever else takes tokens."""
         self._app = app
         self._settings = settings
-        self._guesses = guesses or Guesses(settings.token, clock)
+        self._guesses = guesses or Guesses(settings.tokens, clock)
         self._entrance = entrance
+        self._throttle = Throttle(
+            clock, per_second=settings.requests_per_second, burst=settings.requests_burst
+        )
         self.refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +179,7 @@ class Gate:
             self.refused += 1
             await send({"type": "websocket.close", "code": 1008})
             return
-        refusal = self._foreign(scope) or await self._unknown(scope)
+        refusal = self._foreign(scope) or self._too_many(scope) or await self._unknown(scope)
         body = b""
         if refusal is None:
             body, refusal = await self._body(scope, receive)
@@ -199,24 +237,43 @@ class Gate:
     # ── who ─────────────────────────────────────────────────────────────────────────────────────
 
     async def _unknown(self, scope: Scope) -> Response | None:
-        if not self._settings.token or scope["path"] == LIVENESS:
+        """Refuse whom no token names, or whose role is too low; note who the caller is."""
+        caller: Caller | None = LOOPBACK
+        if self._settings.token and scope["path"] != LIVENESS:
+            given = _single(scope, b"authorization") or ""
+            if self._entrance is not None and not given:
+                admitted = self._entrance.is_open(scope) or self._entrance.admit(scope)
+                if admitted is not False:
+                    scope.setdefault("state", {})["caller"] = SIGNED_IN
+                    return None if admitted is True else admitted
+            kind, _, token = given.partition(" ")
+            # Who brings no token guesses none: the refusal alone is enough.
+            caller = await self._guesses.whose(_client(scope), token.strip()) if given else None
+            if caller is None or kind.lower() != "bearer":
+                return _no_token(given=bool(given))
+            needed = needed_role(scope["method"], scope["path"])
+            if caller.role < needed:
+                return problem(
+                    403,
+                    "role_missing",
+                    f"This needs the role {needed.label}; the {caller.name} has less.",
+                    "Use a token of that role.",
+                )
+        scope.setdefault("state", {})["caller"] = caller
+        return None
+
+    def _too_many(self, scope: Scope) -> Response | None:
+        if scope["path"] == LIVENESS:
             return None
-        given = _single(scope, b"authorization") or ""
-        if self._entrance is not None and not given:
-            admitted = self._entrance.is_open(scope) or self._entrance.admit(scope)
-            if admitted is not False:
-                return None if admitted is True else admitted
-        kind, _, token = given.partition(" ")
-        client = (scope.get("client") or ("unknown", 0))[0]
-        # Who brings no token guesses none: the refusal alone is enough.
-        if given and await self._guesses.right(client, token.strip()) and kind.lower() == "bearer":
+        wait_s = self._throttle.wait_s(_client(scope))
+        if not wait_s:
             return None
         return problem(
-            401,
-            "token_missing" if not given else "token_wrong",
-            "This API needs a token." if not given else "The token is not the right one.",
-            "Send the value of ADMIN_TOKEN as Authorization: Bearer …",
-            {"WWW-Authenticate": 'Bearer realm="llmbot"'},
+            429,
+            "too_many_requests",
+            f"At most {self._settings.requests_per_second:g} requests a second are answered.",
+            "Ask less often.",
+            {"Retry-After": str(ceil(wait_s))},
         )
 
     # ── how much ────────────────────────────────────────────────────────────────────────────────
@@ -250,6 +307,20 @@ class Gate:
                 _CLOSE,
             )
         return bytes(body), None
+
+
+def _client(scope: Scope) -> str:
+    return str((scope.get("client") or ("unknown", 0))[0])
+
+
+def _no_token(*, given: bool) -> Response:
+    return problem(
+        401,
+        "token_wrong" if given else "token_missing",
+        "The token is not the right one." if given else "This API needs a token.",
+        "Send the value of ADMIN_TOKEN as Authorization: Bearer …",
+        {"WWW-Authenticate": 'Bearer realm="llmbot"'},
+    )
 
 
 _CLOSE = {"Connection": "close"}  # what is left of the body is not waited for

@@ -1,53 +1,52 @@
 """What the operator's side shows and may ask for: shared by API, command line and page.
 
-Bootstrap fulfils `Views` with functions that read the parts; nothing here is a constant. `judge`
-is the one place that makes a status out of the parts.
+Bootstrap fulfils `Views` with functions that read the parts; nothing here is a constant. What
+changes something stands in `actions.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Protocol
 
+from llmbot.console.facts import (
+    CircuitFacts,
+    DeadlockFacts,
+    DegradationFacts,
+    ExternalFacts,
+    MemoryDetails,
+    MemoryFacts,
+    MutexesFacts,
+    PerformanceFacts,
+    ProcessedFacts,
+    QueueState,
+    RateLimitFacts,
+)
+from llmbot.console.facts_figures import (
+    AuditFacts,
+    DiscordMetrics,
+    LedgerFacts,
+    ProviderMetrics,
+    QueueMetrics,
+)
+from llmbot.operations.health import Health, Life, PartView, Status, Verdict, judge
 
-class Health(StrEnum):
-    """How a part is."""
-
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    UNHEALTHY = "unhealthy"
-
-
-class Life(StrEnum):
-    """Where the whole bot is in its life."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    MAINTENANCE = "maintenance"
-    STOPPING = "stopping"
-
-
-class Status(StrEnum):
-    """The answer to "how is it"; the contract of `/api/health/status`."""
-
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    UNHEALTHY = "unhealthy"
-    MAINTENANCE = "maintenance"
-    STARTING = "starting"
-
-
-@dataclass(frozen=True, slots=True)
-class PartView:
-    """One part that the bot needs; without an `essential` one it cannot answer anybody."""
-
-    name: str
-    health: Health
-    detail: str = ""
-    essential: bool = True
-    facts: Mapping[str, object] = field(default_factory=dict)
+__all__ = [
+    "CheckView",
+    "ConfigView",
+    "Health",
+    "Life",
+    "PartView",
+    "ServiceView",
+    "Status",
+    "Verdict",
+    "Views",
+    "all_parts",
+    "is_ready",
+    "judge",
+    "part_of",
+]
 
 
 class ServiceView(Protocol):
@@ -124,18 +123,6 @@ class ConfigView:
         return not self.problems and all(check.ok for check in self.checks)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A status and why it is not better."""
-
-    status: Status
-    reasons: tuple[str, ...]
-
-
-class BusyError(RuntimeError):
-    """What was asked for is under way already."""
-
-
 class Views(Protocol):
     """What bootstrap provides. Everything plain returns at once and touches no disk."""
 
@@ -165,16 +152,86 @@ class Views(Protocol):
         """The services, in start order."""
         ...
 
+    # ── /api/health ─────────────────────────────────────────────────────────────────────────────
+
+    def degradation(self) -> DegradationFacts:
+        """How much is given up."""
+        ...
+
+    def circuits(self) -> Mapping[str, CircuitFacts]:
+        """Every circuit breaker by its name."""
+        ...
+
+    def memory(self) -> MemoryFacts:
+        """The process's memory."""
+        ...
+
+    def memory_details(self) -> MemoryDetails:
+        """The same, and where it went; some milliseconds of work."""
+        ...
+
+    async def external(self, name: str) -> ExternalFacts:
+        """Something outside, measured at most every 15 s.
+
+        Raises:
+            UnknownTargetError: there is nothing of this name.
+        """
+        ...
+
+    def performance(self) -> PerformanceFacts:
+        """Response times and throughput over the last five minutes."""
+        ...
+
+    # ── /api/admin, what is only read ───────────────────────────────────────────────────────────
+
     async def config(self, *, live: bool) -> ConfigView:
         """The settings in force; `live` tries the credentials for real, within a deadline."""
         ...
 
-    def request_restart(self) -> None:
-        """Begin to stop, so that the process is started anew; returns at once.
+    def rate_limits(self) -> RateLimitFacts:
+        """The limits and what is used of them."""
+        ...
 
-        Raises:
-            BusyError: it is stopping already.
-        """
+    def mutexes(self) -> MutexesFacts:
+        """All named mutexes."""
+        ...
+
+    def deadlocks(self) -> DeadlockFacts:
+        """Circles in the wait-for graph."""
+        ...
+
+    async def processed(self) -> ProcessedFacts:
+        """The record of processed messages."""
+        ...
+
+    async def queue(self) -> QueueState:
+        """The queue of messages."""
+        ...
+
+    async def audit(self, count: int) -> Sequence[AuditFacts]:
+        """The last records of the audit, oldest first."""
+        ...
+
+    # ── figures ─────────────────────────────────────────────────────────────────────────────────
+
+    def provider_metrics(self, provider: str) -> ProviderMetrics:
+        """The calls to one provider of models."""
+        ...
+
+    def discord_metrics(self) -> DiscordMetrics:
+        """Gateway and REST of Discord."""
+        ...
+
+    async def queue_metrics(self) -> QueueMetrics:
+        """The queue over the window."""
+        ...
+
+    def prometheus(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        ...
+
+    async def ledger(self, message_id: int) -> LedgerFacts | None:
+        """All that is known of one message; None where its id was never claimed."""
         ...
 
 
@@ -193,24 +250,6 @@ def part_of(service: ServiceView) -> PartView:
 def all_parts(views: Views) -> tuple[PartView, ...]:
     """Services first, then the other parts."""
     return (*(part_of(service) for service in views.services()), *views.parts())
-
-
-def judge(life: Life, parts: Sequence[PartView]) -> Verdict:
-    """The status of the whole, and the reasons why it is not better."""
-    reasons = tuple(
-        f"{part.name}: {part.detail or part.health.value}"
-        for part in parts
-        if part.health is not Health.HEALTHY
-    )
-    if life is Life.STOPPING:
-        return Verdict(Status.UNHEALTHY, ("the bot is stopping", *reasons))
-    if life is Life.STARTING:
-        return Verdict(Status.STARTING, ("the bot is starting", *reasons))
-    if any(part.essential and part.health is Health.UNHEALTHY for part in parts):
-        return Verdict(Status.UNHEALTHY, reasons)
-    if life is Life.MAINTENANCE:
-        return Verdict(Status.MAINTENANCE, ("maintenance is switched on", *reasons))
-    return Verdict(Status.DEGRADED if reasons else Status.HEALTHY, reasons)
 
 
 def is_ready(views: Views) -> Verdict | None:

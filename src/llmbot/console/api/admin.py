@@ -1,44 +1,55 @@
-"""`/api/admin`: what changes something, and what the settings are."""
+"""`GET /api/admin/…`: what is only read; what changes something stands in `acts.py`."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from starlette.responses import Response
+from typing import Annotated
 
-from llmbot.console.api.health import status_of
-from llmbot.console.api.models import ActionShape, CheckShape, ConfigShape, ProblemShape
-from llmbot.console.api.problem import problem
-from llmbot.console.views import BusyError, ConfigView, Views
-from llmbot.kernel.clock import Clock
+from fastapi import APIRouter, Query
+
+from llmbot.console.api.models import AuditShape, CheckShape, ConfigShape
+from llmbot.console.facts import (
+    DeadlockFacts,
+    MutexesFacts,
+    ProcessedFacts,
+    QueueState,
+    RateLimitFacts,
+)
+from llmbot.console.views import ConfigView, Views
+
+AUDIT_MAX = 500
 
 
-def admin_routes(views: Views, clock: Clock) -> APIRouter:
-    """The routes, acting through `views`."""
+def admin_routes(views: Views) -> APIRouter:
+    """The routes, reading from `views`."""
     routes = APIRouter(prefix="/api/admin", tags=["admin"])
 
     @routes.get("/config/validate", summary="Check the settings in force")
     async def validate(*, live: bool = False) -> ConfigShape:
         return config_of(await views.config(live=live), live=live)
 
-    @routes.post(
-        "/restart",
-        summary="Stop cleanly and start anew; the answer comes before the stop",
-        response_model=ActionShape,
-        responses={409: {"model": ProblemShape, "description": "it is stopping already"}},
-    )
-    async def restart() -> ActionShape | Response:
-        began = clock.monotonic()
-        before = status_of(views)
-        try:
-            views.request_restart()
-        except BusyError as error:
-            return problem(409, "busy", str(error), "Wait until it has stopped.")
-        return ActionShape(
-            action="restart",
-            duration_ms=round((clock.monotonic() - began) * 1000),
-            before={"status": before.status, "uptimeSeconds": before.uptime_seconds},
-            after={"status": str(status_of(views).status)},
-        )
+    @routes.get("/ratelimit/status", summary="What is used of each limit")
+    async def rate_limits() -> RateLimitFacts:
+        return views.rate_limits()
+
+    @routes.get("/mutex/status", summary="Every named mutex: holder, waiters, contention")
+    async def mutexes() -> MutexesFacts:
+        return views.mutexes()
+
+    @routes.get("/mutex/deadlocks", summary="Circles in the wait-for graph, each whole")
+    async def deadlocks() -> DeadlockFacts:
+        return views.deadlocks()
+
+    @routes.get("/race-condition/status", summary="The record of processed messages")
+    async def processed() -> ProcessedFacts:
+        return await views.processed()
+
+    @routes.get("/queue/status", summary="Depth by priority and state, ages, rates")
+    async def queue() -> QueueState:
+        return await views.queue()
+
+    @routes.get("/audit", summary="The last records of the audit")
+    async def audit(count: Annotated[int, Query(ge=1, le=AUDIT_MAX)] = 50) -> AuditShape:
+        return AuditShape(records=list(await views.audit(count)))
 
     return routes
 

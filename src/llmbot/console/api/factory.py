@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -10,8 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llmbot.console.action_desk import ActionDesk
+from llmbot.console.actions import ActionError, BusyError, UnknownTargetError, WrongOptionError
+from llmbot.console.api.acts import act_routes, caller_of
 from llmbot.console.api.admin import admin_routes
+from llmbot.console.api.figures import figure_routes
 from llmbot.console.api.health import health_routes
+from llmbot.console.api.measured import measured_routes
 from llmbot.console.api.models import ProblemShape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
 from llmbot.console.dashboard.entrance import Entrance
@@ -20,19 +25,20 @@ from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.gate import Gate, GateSettings, Guesses
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import LlmbotError
+from llmbot.kernel.errors import DefectError, LlmbotError, StoreUnavailableError
 
 PROBLEMS_SHOWN_MAX = 20
 
 
 def create_api(
     views: Views,
+    desk: ActionDesk,
     gate: GateSettings,
     clock: Clock,
     more: Sequence[APIRouter] = (),
     dashboard: Dashboard | None = None,
 ) -> FastAPI:
-    """Put the routes behind the gate; nothing is read or served yet."""
+    """Put the routes, and `more` of them, behind the gate; nothing is read or served yet."""
     refusals = {
         code: {"model": ProblemShape, "content": {MEDIA_TYPE: {}}, "description": words}
         for code, words in {
@@ -41,6 +47,7 @@ def create_api(
             408: "the body came too slowly",
             413: "the body is too large",
             422: "a field is wrong",
+            429: "too many requests at once",
         }.items()
     }
     api = FastAPI(
@@ -51,10 +58,18 @@ def create_api(
         redoc_url=None,
         responses=refusals,  # type: ignore[arg-type] # FastAPI asks for int | str as the key
     )
-    routers = (health_routes(views), admin_routes(views, clock), *more)
+    routers = (
+        health_routes(views),
+        measured_routes(views),
+        admin_routes(views),
+        act_routes(desk),
+        figure_routes(views),
+        *more,
+    )
     for routes in routers:
         api.include_router(routes)
-    guesses = Guesses(gate.token, clock)
+    api.state.desk = desk
+    guesses = Guesses(gate.tokens, clock)
     entrance = None
     if dashboard is not None:
         entrance = Entrance(clock)
@@ -67,7 +82,7 @@ def create_api(
     return api
 
 
-async def _wrong_field(_: Request, error: Exception) -> Response:
+async def _wrong_field(request: Request, error: Exception) -> Response:
     """Names the fields; quotes no value, which might be a secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     told = [
@@ -75,7 +90,7 @@ async def _wrong_field(_: Request, error: Exception) -> Response:
         for entry in error.errors()[:PROBLEMS_SHOWN_MAX]
     ]
     remedy = "Correct the fields that are named; /openapi.json describes them."
-    return problem(422, "invalid", "; ".join(told), remedy)
+    return await _refuse(request, 422, "invalid", "; ".join(told), remedy)
 
 
 async def _no_such_thing(request: Request, error: Exception) -> Response:
@@ -87,18 +102,65 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
     }
     codes = {404: "not_found", 405: "method_not_allowed"}
     status = error.status_code
-    return problem(
+    return await _refuse(
+        request,
         status,
         codes.get(status, "refused"),
         words.get(status, "The request was refused."),
         remedy,
-        error.headers,
+        headers=error.headers,
     )
 
 
-async def _known_error(_: Request, error: Exception) -> Response:
+async def _known_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LlmbotError)  # noqa: S101 - registered for nothing else
-    return problem(503, error.code, str(error), error.remedy)
+    more: dict[str, object] = {}
+    if isinstance(error, UnknownTargetError):
+        more["known"] = list(error.known)
+    if isinstance(error, ActionError):
+        more |= error.facts
+    audit_id = getattr(error, "audit_id", None)
+    if audit_id is not None:
+        more["auditId"] = audit_id
+    status = _status_of(error)
+    return await _refuse(request, status, error.code, str(error), error.remedy, more=more)
+
+
+def _status_of(error: LlmbotError) -> int:
+    if isinstance(error, UnknownTargetError):
+        return 404
+    if isinstance(error, BusyError):
+        return 409
+    if isinstance(error, WrongOptionError):
+        return 422
+    if error.code == "data_invalid":
+        return 409  # the files' own state stands in the way
+    return 500 if isinstance(error, DefectError) else 503
+
+
+async def _refuse(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    remedy: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> Response:
+    """The problem document; what was asked of `/api/admin` is in the audit though it is refused."""
+    told = dict(more or {})
+    asked = request.method == "POST" and request.url.path.startswith("/api/admin/")
+    if asked and "auditId" not in told:
+        desk: ActionDesk = request.app.state.desk
+        action = getattr(request.state, "action", "") or request.url.path.removeprefix(
+            "/api/admin/"
+        )
+        try:
+            told["auditId"] = await desk.refused(action, caller_of(request), code, detail)
+        except StoreUnavailableError:
+            told["auditId"] = None  # the audit says so itself, as a part of the bot's health
+    return problem(status, code, detail, remedy, headers, **told)
 
 
 async def _defect(_: Request, error: Exception) -> Response:

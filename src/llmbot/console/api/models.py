@@ -5,6 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from llmbot.console.facts_figures import (
+    AuditFacts,
+)
 from llmbot.console.views import Health, Status
 
 
@@ -102,17 +105,39 @@ class ConfigShape(Shape):
 
 
 class ActionShape(Shape):
-    """An action that did its work."""
+    """An action that did its work; some have more to tell beside this."""
 
-    success: bool = True
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="allow")
+
+    success: bool
     action: str
     duration_ms: int
     before: dict[str, object]
     after: dict[str, object]
+    audit_id: str
+
+
+class TestShape(Shape):
+    """A test that went well; each has its own findings beside this."""
+
+    __test__ = False  # pytest takes every class that is called so for a test
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="allow")
+
+    success: bool
+    test: str
+    duration_ms: int
+
+
+class AuditShape(Shape):
+    """The last records of the audit, oldest first."""
+
+    records: list[AuditFacts]
 
 
 class ProblemShape(Shape):
-    """A refusal or failure (RFC 9457)."""
+    """A refusal or failure (RFC 9457); `known` and `auditId` stand beside it where they help."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="allow")
 
     type: str
     title: str

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import uvicorn
 from fastapi import APIRouter
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from llmbot.console.action_desk import ActionDesk
 from llmbot.console.api.factory import create_api
 from llmbot.console.api.listen import listen_on
 from llmbot.console.api.protocol import BoundedProtocol
@@ -21,6 +24,8 @@ CONNECTIONS_MAX = 1000
 KEEP_ALIVE_S = 5
 STOP_GRACE_S = 2
 
+_IN_REQUEST: ContextVar[bool] = ContextVar("in a request", default=False)
+
 
 class OperatorApi:
     """Listens from `start` to `stop`; needs nothing, so that it can tell of everything else."""
@@ -31,6 +36,7 @@ class OperatorApi:
     def __init__(
         self,
         views: Views,
+        desk: ActionDesk,
         gate: GateSettings,
         port: int,
         clock: Clock,
@@ -38,11 +44,12 @@ class OperatorApi:
         dashboard: Dashboard | None = None,
     ) -> None:
         """Build the application; nothing listens yet. Port 0 takes a free one, and keeps it."""
-        self._app = create_api(views, gate, clock, more, dashboard)
+        self._app = _marking_requests(create_api(views, desk, gate, clock, more, dashboard))
         self._host = gate.host.strip("[]")
         self._port = port
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
@@ -80,14 +87,24 @@ class OperatorApi:
         self._task = asyncio.create_task(server.serve(sockets=[listener]), name="operator API")
 
     async def stop(self) -> None:
-        """Answer what is being asked, then close."""
+        """Answer what is being asked, then close.
+
+        A stop that was itself asked for by a request (a restart of this service) does not wait for
+        that request: nobody new is let in, and its answer still goes out on its old connection.
+        """
         server, task = self._server, self._task
         self._server = self._task = None
         if server is None or task is None:
             return
         server.should_exit = True
+        if _IN_REQUEST.get():
+            for listener in getattr(server, "servers", ()):
+                listener.close()
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+            return
         try:
-            await task
+            await asyncio.gather(task, *self._leaving)
         except asyncio.CancelledError:
             task.cancel()
             raise
@@ -95,3 +112,13 @@ class OperatorApi:
     def trouble(self) -> str:
         """Why nobody is served, if so."""
         return "" if self._task is not None and not self._task.done() else "does not listen"
+
+
+def _marking_requests(app: ASGIApp) -> ASGIApp:
+    """Let whatever a request sets going know that a request waits for it."""
+
+    async def marked(scope: Scope, receive: Receive, send: Send) -> None:
+        _IN_REQUEST.set(True)
+        await app(scope, receive, send)
+
+    return marked
