@@ -59,17 +59,21 @@ from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery
 from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
 from llmbot.conversation.doorkeeper import Doorkeeper
+from llmbot.conversation.erasing import erase_message
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.lanes import Lanes
 from llmbot.conversation.modes import Modes
 from llmbot.conversation.pace import Pace
 from llmbot.conversation.pipeline import Pipeline
+from llmbot.conversation.ports import GatewayHandler
 from llmbot.conversation.privacy import Privacy, UserLimits
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
 from llmbot.conversation.summaries import Summaries
+from llmbot.conversation.switchboard import Switchboard
 from llmbot.conversation.trouble import Trouble
 from llmbot.conversation.workers import Workers
 from llmbot.operations.stats import Stats
@@ -124,14 +128,14 @@ def build_mechanisms(house: House, database: Database, documents: DocumentStore)
     )
 
 
-def build_edges(house: House, mechanisms: Mechanisms, inbox: Inbox) -> Edges:
-    """Discord, files and models."""
+def build_edges(house: House, mechanisms: Mechanisms, handler: GatewayHandler) -> Edges:
+    """Discord, files and models; the gateway is heard by `handler`."""
     settings = house.settings
     store = mechanisms.store
     discord = DiscordConnection(
         token=settings.discord.token.get_secret_value(),
         api_base_url=settings.discord.api_base_url,
-        handler=Doorkeeper(inbox, mechanisms.documents.rules.judged),
+        handler=Doorkeeper(handler, mechanisms.documents.rules.judged),
         bus=house.bus,
         clock=house.clock,
         rng=house.rng,
@@ -253,6 +257,7 @@ def build_conversation(
         admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,
         stand_in_note=settings.streaming.stand_in_note, rules=documents.rules,
     )  # fmt: skip
+    lanes = Lanes(pipeline, lambda message_id: erase_message(mechanisms.database, message_id))
     backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())
     backfill.judged = documents.rules.judged
     return Conversation(
@@ -264,7 +269,8 @@ def build_conversation(
         admission=admission,
         acknowledgement=acknowledgement,
         pipeline=pipeline,
-        workers=Workers(queue, pipeline.answer, pipeline.shed, mechanisms.pool, bus),
+        lanes=lanes,
+        workers=Workers(queue, lanes.answer, lanes.shed, mechanisms.pool, bus),
         catch_up=CatchUp(backfill, store, clock),
         discord=rest,
         patience=patience,
@@ -282,7 +288,7 @@ class Outside:
 
     database: Callable[[House], Database] = build_database
     documents: Callable[[House], DocumentStore] = build_store
-    edges: Callable[[House, Mechanisms, Inbox], Edges] = build_edges
+    edges: Callable[[House, Mechanisms, GatewayHandler], Edges] = build_edges
 
 
 def build(
@@ -304,33 +310,37 @@ def build(
     inbox = Inbox(
         mechanisms.claims, mechanisms.queue, mechanisms.store, recent, house.bus, house.clock
     )
-    edges = outside.edges(house, mechanisms, inbox)
+    switchboard = Switchboard(inbox)
+    edges = outside.edges(house, mechanisms, switchboard)
     conversation = build_conversation(house, mechanisms, edges, inbox, recent)
     inbox.session_ready = conversation.catch_up.session_ready
     supervisor = build_supervisor(house, mechanisms, edges, conversation, state, first)
-    bot = Bot(house, mechanisms, edges, conversation, supervisor)
     rules = mechanisms.documents.rules
     mechanisms.limits.member_limit = rules.user_limit
     mechanisms.documents.reloader.apply = lambda new: apply_settings(new, mechanisms, conversation)
     settings = SettingsCommands(rules, edges.chain.names)
-    inbox.commands = Commands(
-        inbox,
-        mechanisms.documents.memory,
-        conversation.context,
-        state,
-        house.bus,
-        house.clock,
-        busy=lambda: not mechanisms.modes.switches.non_essential_commands,
-        on_clear=conversation.cache.forget,
-        more={
-            "settings": settings.settings,
-            "preferences": settings.preferences,
-            "privacy": PrivacyCommand(conversation.privacy).privacy,
-        },
-        allows=rules.allows,
-    ).handle
+
+    def make_commands() -> Commands:
+        return Commands(
+            inbox,
+            mechanisms.documents.memory,
+            conversation.context,
+            state,
+            house.bus,
+            house.clock,
+            busy=lambda: not mechanisms.modes.switches.non_essential_commands,
+            on_clear=conversation.cache.forget,
+            more={
+                "settings": settings.settings,
+                "preferences": settings.preferences,
+                "privacy": PrivacyCommand(conversation.privacy).privacy,
+            },
+            allows=rules.allows,
+        )
+
+    inbox.commands = make_commands().handle
     mechanisms.queue.shed = conversation.workers.shed
-    return bot
+    return Bot(house, mechanisms, edges, conversation, supervisor, switchboard, make_commands)
 
 
 def build_supervisor(

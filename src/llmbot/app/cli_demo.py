@@ -33,6 +33,7 @@ FIRST_STARTUP_CODE, LAST_STARTUP_CODE = 10, 19
 DEATHS_MAX = 5
 DEATHS_WITHIN_S = 60.0
 SIMULATORS_DEADLINE_S = 30.0
+TEST_CHANNEL = "operator-tests"
 LOOK_EVERY_S = 0.05
 STOP_EXTRA_S = 10.0
 """On top of the bot's own grace, before it is killed."""
@@ -79,6 +80,7 @@ class Demo:
         self._simulators: Process | None = None
         self._bot: Process | None = None
         self._deaths: deque[float] = deque(maxlen=DEATHS_MAX)
+        self._test_channel = "0"
 
     def ask_to_stop(self) -> None:
         """Stop cleanly; asked a second time, kill what still runs."""
@@ -96,6 +98,7 @@ class Demo:
         if self._stopping.is_set():
             return 0
         self._say(f"  simulators  ready after {self._since(began)} at {address}")
+        self._test_channel = await asyncio.to_thread(_make_test_channel, address)
         code = await self._look_after_bot(address)
         self._say("Stopped." if code == 0 else f"Stopped with exit code {code}.")
         return code
@@ -173,6 +176,7 @@ class Demo:
                 "HTTP_HOST": settings.http.host,
                 "HTTP_PORT": str(self._port),
                 "DATA_DIR": str(settings.storage.data_dir),
+                "TEST_CHANNEL_ID": self._test_channel,
             },
         )
         return self._bot
@@ -262,6 +266,16 @@ def command_name() -> str:
     with contextlib.suppress(ValueError):
         return str(beside.relative_to(Path.cwd()))
     return str(beside)
+
+
+def _make_test_channel(address: str) -> str:
+    """A channel of the simulated Discord for the operator's tests; its id.
+
+    Raises:
+        CommandError: the simulators do not make one.
+    """
+    made = Remote(address).ask("POST", "/_sim/discord/channels", {"name": TEST_CHANNEL})
+    return str(made["id"])
 
 
 async def _first_line(process: Process) -> str:

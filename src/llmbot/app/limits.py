@@ -8,7 +8,7 @@ names as it refuses are learnt, so that the chain moves on before it is refused 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 
 import orjson
@@ -47,6 +47,9 @@ LEARNT_S = DAY_S
 MEMBER = "member@"
 """Kind of scope of one user in one server, with the server's id behind it."""
 
+SCRATCH_LIMIT = 3
+"""Of a scope that only the operator's test of the limiter uses."""
+
 _PREFIX = "limits:"
 _LEARNT = "limit-learnt:"
 _MANY = 500
@@ -62,6 +65,7 @@ def rate_limits(settings: Settings) -> dict[str, RateLimits]:
         "user": RateLimits(per_minute=given.rate_user_rpm or None),
         "channel": RateLimits(per_minute=given.rate_channel_rpm or None),
         "guild": RateLimits(per_minute=given.rate_guild_rpm or None),
+        "scratch": RateLimits(per_minute=SCRATCH_LIMIT),
     }
 
 
@@ -116,6 +120,11 @@ class Limits:
             except ValueError:
                 # A damaged count is dropped: it frees too early at worst, and the provider says so.
                 continue
+
+    @property
+    def by_kind(self) -> Mapping[str, RateLimits]:
+        """The limits of the settings, by kind of scope."""
+        return self._given
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────
 

@@ -35,6 +35,10 @@ class Provider(Protocol):
         """The names that the provider knows; proves the credentials."""
         ...
 
+    def reopen(self) -> None:
+        """Serve again after `close`."""
+        ...
+
     async def client(self) -> object:
         """Load the provider's library and make its client; done once."""
         ...
@@ -56,8 +60,13 @@ class ModelChain:
         return tuple(candidate.model.name for candidate in self.candidates)
 
     async def warm_up(self) -> None:
-        """Load the providers' libraries, so that the first message does not wait for that."""
+        """Serve, also after `close`; the providers' libraries are loaded before the first message.
+
+        Raises:
+            LlmbotError: a key is no key at all.
+        """
         for provider in self.providers.values():
+            provider.reopen()
             await provider.client()
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ from llmbot.conversation.admission import Admission
 from llmbot.conversation.answer_cache import AnswerCache
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
+from llmbot.conversation.commands.handlers import Commands
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.controls import Controls
 from llmbot.conversation.delivery import Delivery
@@ -27,6 +29,7 @@ from llmbot.conversation.generation import Generation
 from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.lanes import Lanes
 from llmbot.conversation.load import Load
 from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.modes import Modes
@@ -36,6 +39,7 @@ from llmbot.conversation.privacy import Privacy
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.summaries import Summaries
+from llmbot.conversation.switchboard import Switchboard
 from llmbot.conversation.usher import Usher
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random
@@ -132,6 +136,7 @@ class Conversation:
     admission: Admission
     acknowledgement: Acknowledgement
     pipeline: Pipeline
+    lanes: Lanes
     workers: Workers
     catch_up: CatchUp
     discord: GuardedDiscord
@@ -152,3 +157,6 @@ class Bot:
     edges: Edges
     conversation: Conversation
     supervisor: Supervisor
+    switchboard: Switchboard
+    make_commands: Callable[[], Commands]
+    """Makes the handlers of the slash commands, at the start and when they are restarted."""

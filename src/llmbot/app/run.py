@@ -12,16 +12,14 @@ from llmbot import __version__
 from llmbot.app.bootstrap import build
 from llmbot.app.healing_desk import BotDesk
 from llmbot.app.healing_wiring import HealingService, build_control_plane
+from llmbot.app.operator_side import OperatorSide
 from llmbot.app.parts import House, Mode
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor import Supervisor
 from llmbot.app.telemetry import Telemetry
-from llmbot.app.views import BotViews
 from llmbot.console.api.incidents import incident_routes
 from llmbot.console.api.runbooks import runbook_routes
-from llmbot.console.api.server import OperatorApi
 from llmbot.console.dashboard.service import Dashboard
-from llmbot.console.gate import GateSettings
 from llmbot.console.views import Life
 from llmbot.kernel.clock import Random, SystemClock
 from llmbot.kernel.events import EventBus, Noted
@@ -101,19 +99,14 @@ async def _live(
     bus, settings = house.bus, house.settings
     ending = Ending()
     ask_restart = partial(ending.ask, "restart requested", RESTART_EXIT)
-    views = BotViews(ask_restart)
     healing = HealingService()
     desk = BotDesk(lambda: healing.plane)
-    gate = GateSettings(
-        host=settings.http.host,
-        token=settings.http.admin_token.get_secret_value(),
-        trusted_hosts=tuple(settings.http.trusted_hosts),
-    )
     more = (incident_routes(lambda: desk), runbook_routes(lambda: desk))
     dashboard = Dashboard(bus, house.clock, simulator_address or "")
-    api = OperatorApi(views, gate, settings.http.port, house.clock, more, dashboard)
-    bot = build(house, views.bot_state, (api, dashboard, healing))
-    views.attach(bot)
+    operator = OperatorSide(house, ask_restart, more, dashboard)
+    views, api = operator.views, operator.api
+    bot = build(house, views.bot_state, (*operator.services, dashboard, healing))
+    operator.attach(bot)
     plane = build_control_plane(bot, views.life, ask_restart)
     plane.journal.subscribe(desk.hear)
     healing.attach(bot, plane)
@@ -124,20 +117,22 @@ async def _live(
         bus.publish(Noted("llmbot", f"version {__version__} starts, {house.mode}"))
         for loose in settings.loosened():
             bus.publish(loose)
+        await operator.open()
         if not await _started(bot.supervisor, ending):
             return ending.exit_code
         lock.publish(
             version=__version__, http_address=api.address, simulator_address=simulator_address
         )
-        views.state = Life.RUNNING
+        views.enter(Life.RUNNING)
         announce(api.address)
         await ending.wait()
-        views.state = Life.STOPPING
+        views.enter(Life.STOPPING)
         bus.publish(Noted("llmbot", f"stops: {ending.why}"))
         return ending.exit_code
     finally:
         await bot.edges.discord.close_gateway(keep_session=True)
         await bot.supervisor.stop_all()
+        await operator.close()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 

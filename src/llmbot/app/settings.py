@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Self:
         """What no single setting can know of itself; every problem at once."""
         problems = []
+        lesser = (self.http.operator_token, self.http.viewer_token)
+        if not self.http.admin_token.get_secret_value() and any(
+            token.get_secret_value() for token in lesser
+        ):
+            problems.append("ADMIN_TOKEN must be set beside OPERATOR_TOKEN and VIEWER_TOKEN.")
         if not self.loopback and not self.http.admin_token.get_secret_value():
             problems.append(
                 f"ADMIN_TOKEN must be set, since HTTP_HOST is {self.http.host} and others could "
@@ -270,6 +275,8 @@ def _shown(model: object, path: tuple[str, ...]) -> str:
         return "set" if value.get_secret_value() else "missing"
     if path[-1] == "database_url":
         return value if urlsplit(value).password is None else "set (with a password)"
+    if path[-1] == "prices":
+        return ",".join(f"{name}={price[0]:g}/{price[1]:g}" for name, price in value)
     if isinstance(value, tuple):
         return ",".join(getattr(entry, "name", str(entry)) for entry in value)
     if isinstance(value, bool):

@@ -131,10 +131,25 @@ class SpelledRange:
     words: str
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part for part in (piece.strip() for piece in text.split(",")) if part)
+
+
 def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
-    return value
+    return _parts(value) if isinstance(value, str) else value
+
+
+def _prices(value: object) -> object:
+    """`name=in/out` for each model, with commas between."""
+    if not isinstance(value, str):
+        return value
+    found = []
+    for piece in _parts(value):
+        match = re.fullmatch(r"([^=\s]+)=(\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)", piece)
+        if match is None:
+            raise ValueError("must be like gemini-3.8-flash=0.3/2.5, with commas between")
+        found.append((match[1], (float(match[2]), float(match[3]))))
+    return tuple(found)
 
 
 def _whole_address(value: str) -> str:
@@ -222,6 +237,11 @@ DatabaseAddress = Annotated[
 ]
 Secret = Annotated[SecretStr, AfterValidator(_secret_word)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), SpelledRange("names, with commas")]
+Prices = Annotated[
+    tuple[tuple[str, tuple[float, float]], ...],
+    BeforeValidator(_prices),
+    SpelledRange("NAME=IN/OUT, with commas"),
+]
 Hosts = Annotated[
     tuple[Annotated[str, AfterValidator(str.lower)], ...],
     BeforeValidator(_split),

@@ -14,6 +14,7 @@ from llmbot.app.settings_fields import (
     Host,
     Hosts,
     Names,
+    Prices,
     Secret,
     Snowflake,
     Snowflakes,
@@ -73,6 +74,14 @@ class GeminiSettings(Group):
         reason="quotas are counted by model, so that a chain multiplies them",
         min_length=1,
         max_length=20,
+    )
+    prices: Prices = setting(
+        "MODEL_PRICES",
+        "",
+        unit="dollars a million tokens, in and out",
+        what="Prices for the estimate of cost, e.g. gemini-3.8-flash=0.3/2.5,…",
+        reason="none: prices change, and no estimate is better than a wrong one",
+        max_length=50,
     )
 
 
@@ -135,6 +144,18 @@ class HttpSettings(Group):
         "",
         what="Bearer token that the operator API then asks of every caller",
         reason="none: on this machine alone the runbook's commands carry none",
+    )
+    operator_token: Secret = setting(
+        "OPERATOR_TOKEN",
+        "",
+        what="Bearer token of those who may mend but not stop or break the bot",
+        reason="none: ADMIN_TOKEN does all, and is needed beside it",
+    )
+    viewer_token: Secret = setting(
+        "VIEWER_TOKEN",
+        "",
+        what="Bearer token of those who may only look, e.g. Prometheus",
+        reason="none: ADMIN_TOKEN does all, and is needed beside it",
     )
     trusted_hosts: Hosts = setting(
         "HTTP_TRUSTED_HOSTS",

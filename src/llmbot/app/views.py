@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 
 from llmbot import __version__
-from llmbot.app.parts import Bot
+from llmbot.app.running import Running
 from llmbot.app.settings_check import check_settings
-from llmbot.console.views import (
-    BusyError,
-    ConfigView,
-    Health,
-    Life,
-    PartView,
-    ServiceView,
-    all_parts,
-    judge,
+from llmbot.app.views_figures import (
+    discord_metrics_of,
+    provider_metrics_of,
+    queue_metrics_of,
+    readings_of,
 )
+from llmbot.app.views_health import (
+    circuits_of,
+    degradation_of,
+    memory_details_of,
+    memory_of,
+    performance_of,
+    vitals_of,
+)
+from llmbot.app.views_work import (
+    deadlocks_of,
+    ledger_of,
+    mutexes_of,
+    processed_of,
+    queue_of,
+    rate_limits_of,
+)
+from llmbot.console.facts import (
+    CircuitFacts,
+    DeadlockFacts,
+    DegradationFacts,
+    ExternalFacts,
+    MemoryDetails,
+    MemoryFacts,
+    MutexesFacts,
+    PerformanceFacts,
+    ProcessedFacts,
+    QueueState,
+    RateLimitFacts,
+    moment,
+)
+from llmbot.console.facts_figures import (
+    AuditFacts,
+    DiscordMetrics,
+    LedgerFacts,
+    ProviderMetrics,
+    QueueMetrics,
+)
+from llmbot.console.views import ConfigView, Life, PartView, ServiceView, all_parts, judge
 from llmbot.conversation.commands.handlers import BotState
-from llmbot.resilience.breaker_facts import BreakerState
-from llmbot.resilience.degradation import Degradation
+from llmbot.operations.audit_files import tail
+from llmbot.operations.health import assess
+from llmbot.operations.metrics import Reading
 
 
 class BotViews:
-    """Reads the parts; acts only through what the parts offer."""
+    """Reads the parts; changes nothing."""
 
-    def __init__(self, ask_restart: Callable[[], bool]) -> None:
-        """`ask_restart` begins a restart; False while the bot stops already."""
-        self._ask_restart = ask_restart
-        self._bot: Bot | None = None
-        self.state = Life.STARTING
+    def __init__(self) -> None:
+        """There is no bot yet."""
+        self._bot: Running | None = None
+        self._life = Life.STARTING
 
-    def attach(self, bot: Bot) -> None:
+    def attach(self, bot: Running) -> None:
         """The bot was put together: from now on there is something to see."""
         self._bot = bot
 
+    def enter(self, life: Life) -> None:
+        """The bot has come to this place in its life."""
+        self._life = life
+
     @property
-    def bot(self) -> Bot:
+    def bot(self) -> Running:
         """The bot; views are asked for nothing before it was attached."""
         if self._bot is None:
             raise RuntimeError("the views have no bot yet")
@@ -58,27 +97,28 @@ class BotViews:
 
     def life(self) -> Life:
         """See `Views.life`."""
-        if self.state is Life.RUNNING and self.bot.mechanisms.modes.maintenance:
+        if self._life is Life.RUNNING and self.bot.mechanisms.modes.maintenance:
             return Life.MAINTENANCE
-        return self.state
+        return self._life
 
     def bot_state(self) -> BotState:
         """The few facts that commands and presence show; judged as everywhere."""
         verdict = judge(self.life(), all_parts(self))
         gateway = self.bot.edges.discord.facts()
-        queue = self.bot.mechanisms.queue.facts()
-        degradation = self.bot.mechanisms.modes.ladder.facts()
+        ladder = self.bot.mechanisms.modes.ladder.facts()
         return BotState(
             status=str(verdict.status),
             reason="; ".join(verdict.reasons),
             uptime_s=self.uptime_s(),
             gateway_ms=None if gateway.latency_ms is None else round(gateway.latency_ms),
-            waiting=queue.waiting,
+            waiting=self.bot.operations.glance.queue().waiting,
             working=self.bot.conversation.workers.busy,
             model=self.bot.conversation.generation.chain[0].model.name,
-            degradation=str(degradation.level),
-            switched_off=degradation.switches.off(),
+            degradation=str(ladder.level),
+            switched_off=ladder.switches.off(),
         )
+
+    # ── /api/health ─────────────────────────────────────────────────────────────────────────────
 
     def services(self) -> Sequence[ServiceView]:
         """See `Views.services`."""
@@ -86,56 +126,33 @@ class BotViews:
 
     def parts(self) -> Sequence[PartView]:
         """See `Views.parts`."""
-        return (self._models(), self._queue(), self._memory(), self._degradation())
+        return assess(vitals_of(self.bot))
 
-    def _models(self) -> PartView:
-        """The chain: well while its first model may be asked, unwell when none may."""
-        breakers = self.bot.mechanisms.breakers
-        closed: list[str] = []
-        held: list[str] = []
-        for candidate in self.bot.conversation.generation.chain:
-            model = candidate.model
-            names = (model.provider, f"{model.provider}:{model.name}")
-            states = [b.state for name in names if (b := breakers.find(name)) is not None]
-            open_ = any(state is not BreakerState.CLOSED for state in states)
-            (held if open_ else closed).append(model.name)
-        if not closed:
-            return PartView("model", Health.UNHEALTHY, "no model may be asked now", essential=False)
-        if held:
-            detail = f"held back: {', '.join(held)}"
-            return PartView("model", Health.DEGRADED, detail, essential=False)
-        return PartView("model", Health.HEALTHY, essential=False, facts={"models": closed})
+    def degradation(self) -> DegradationFacts:
+        """See `Views.degradation`."""
+        return degradation_of(self.bot)
 
-    def _queue(self) -> PartView:
-        facts = self.bot.mechanisms.queue.facts()
-        shown = {
-            "waiting": facts.waiting,
-            "inFlight": facts.in_flight,
-            "capacity": facts.capacity,
-            "oldestSeconds": round(facts.oldest_s),
-        }
-        share = facts.waiting / facts.capacity
-        crowded = 0.8
-        health = Health.DEGRADED if share > crowded else Health.HEALTHY
-        detail = f"{share:.0%} full" if share > crowded else ""
-        return PartView("waiting", health, detail, essential=False, facts=shown)
+    def circuits(self) -> Mapping[str, CircuitFacts]:
+        """See `Views.circuits`."""
+        return circuits_of(self.bot)
 
-    def _degradation(self) -> PartView:
-        """The ladder: what is given up is said, and why."""
-        ladder = self.bot.mechanisms.modes.ladder.facts()
-        facts = {"level": str(ladder.level), "manual": ladder.manual, "off": ladder.switches.off()}
-        if ladder.level is Degradation.NONE:
-            return PartView("degradation", Health.HEALTHY, essential=False, facts=facts)
-        detail = f"{ladder.level}: {', '.join(ladder.why)}"
-        return PartView("degradation", Health.DEGRADED, detail, essential=False, facts=facts)
+    def memory(self) -> MemoryFacts:
+        """See `Views.memory`."""
+        return memory_of(self.bot)
 
-    def _memory(self) -> PartView:
-        used = self.bot.edges.host.resident_bytes()
-        limit = self.bot.house.settings.limits.memory_limit_mb * 1024 * 1024
-        health = Health.DEGRADED if used > limit else Health.HEALTHY
-        detail = "above MEMORY_LIMIT_MB" if used > limit else ""
-        facts = {"residentBytes": used, "limitBytes": limit}
-        return PartView("memory", health, detail, essential=False, facts=facts)
+    def memory_details(self) -> MemoryDetails:
+        """See `Views.memory_details`."""
+        return memory_details_of(self.bot)
+
+    async def external(self, name: str) -> ExternalFacts:
+        """See `Views.external`."""
+        return await self.bot.operations.externals.ask(name)
+
+    def performance(self) -> PerformanceFacts:
+        """See `Views.performance`."""
+        return performance_of(self.bot)
+
+    # ── /api/admin, what is only read ───────────────────────────────────────────────────────────
 
     async def config(self, *, live: bool) -> ConfigView:
         """See `Views.config`."""
@@ -143,7 +160,72 @@ class BotViews:
         current = self.bot.mechanisms.documents.current.settings
         return await check_settings(current, house.clock, live=live)
 
-    def request_restart(self) -> None:
-        """See `Views.request_restart`."""
-        if not self._ask_restart():
-            raise BusyError("the bot is stopping already")
+    def rate_limits(self) -> RateLimitFacts:
+        """See `Views.rate_limits`."""
+        return rate_limits_of(self.bot)
+
+    def mutexes(self) -> MutexesFacts:
+        """See `Views.mutexes`."""
+        return mutexes_of(self.bot)
+
+    def deadlocks(self) -> DeadlockFacts:
+        """See `Views.deadlocks`."""
+        return deadlocks_of(self.bot)
+
+    async def processed(self) -> ProcessedFacts:
+        """See `Views.processed`."""
+        return await processed_of(self.bot)
+
+    async def queue(self) -> QueueState:
+        """See `Views.queue`."""
+        return await queue_of(self.bot)
+
+    async def audit(self, count: int) -> Sequence[AuditFacts]:
+        """See `Views.audit`."""
+        records = await asyncio.to_thread(tail, self.bot.operations.audit.directory, count)
+        return [
+            AuditFacts(
+                number=record.number,
+                id=record.act.id,
+                at=moment(record.act.began_s),
+                who=record.act.who,
+                via=record.act.via,
+                action=record.act.action,
+                target=record.act.target,
+                outcome=record.outcome,
+                code=record.code,
+                detail=record.detail,
+                duration_ms=record.duration_ms,
+                options=record.act.options,
+                before=record.before,
+                after=record.after,
+            )
+            for record in records
+        ]
+
+    # ── figures ─────────────────────────────────────────────────────────────────────────────────
+
+    def provider_metrics(self, provider: str) -> ProviderMetrics:
+        """See `Views.provider_metrics`."""
+        return provider_metrics_of(self.bot, provider)
+
+    def discord_metrics(self) -> DiscordMetrics:
+        """See `Views.discord_metrics`."""
+        return discord_metrics_of(self.bot)
+
+    async def queue_metrics(self) -> QueueMetrics:
+        """See `Views.queue_metrics`."""
+        return await queue_metrics_of(self.bot)
+
+    def prometheus(self) -> bytes:
+        """See `Views.prometheus`."""
+        return self.bot.operations.metrics.text()
+
+    def readings(self) -> list[Reading]:
+        """What Prometheus is told beside the counters."""
+        parts = all_parts(self)
+        return list(readings_of(self.bot, judge(self.life(), parts), parts, self.uptime_s()))
+
+    async def ledger(self, message_id: int) -> LedgerFacts | None:
+        """See `Views.ledger`."""
+        return await ledger_of(self.bot, message_id)

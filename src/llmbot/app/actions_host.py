@@ -1,0 +1,126 @@
+"""Actions on memory and disk: collect, empty caches, remove temporary files, large contexts."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Mapping
+
+from llmbot.app.running import Running
+from llmbot.app.stores import stores_of
+from llmbot.console.actions import ActionError, Asked, Done
+from llmbot.kernel.errors import StoreUnavailableError
+from llmbot.operations import temp_files
+
+__all__ = ["host_actions"]
+
+Handler = Callable[[Asked], Awaitable[Done]]
+
+
+def host_actions(bot: Running) -> Mapping[str, Handler]:
+    """The actions by name."""
+    host = _Host(bot)
+    return {
+        "gc": host.collect,
+        "cache/clear": host.clear_caches,
+        "temp/cleanup": host.clean_temp,
+        "context/restart": host.restart_contexts,
+        "context/retry-failed": host.retry_chunks,
+    }
+
+
+class _Host:
+    def __init__(self, bot: Running) -> None:
+        self._bot = bot
+        self._temp = bot.house.settings.storage.temp_dir
+
+    # ── memory ──────────────────────────────────────────────────────────────────────────────────
+
+    async def collect(self, asked: Asked) -> Done:
+        del asked
+        host = self._bot.edges.host
+        before = {"heapUsed": host.resident_bytes(), "tracked": sum(gc.get_count())}
+        # The collector holds the interpreter wherever it runs: a thread would not spare the loop.
+        unreachable = gc.collect()
+        trimmed = await asyncio.to_thread(host.give_back)
+        after = {"heapUsed": host.resident_bytes(), "tracked": sum(gc.get_count())}
+        told = {
+            "collected": unreachable,
+            "uncollectable": len(gc.garbage),
+            "arenasReturned": trimmed,
+            "bytesFreed": before["heapUsed"] - after["heapUsed"],
+        }
+        return Done(before, after, told)
+
+    async def clear_caches(self, asked: Asked) -> Done:
+        del asked
+        host = self._bot.edges.host
+        before: dict[str, object] = {"heapUsed": host.resident_bytes()}
+        caches: dict[str, dict[str, int]] = {}
+        for name, store in stores_of(self._bot).items():
+            if store.clear is None:
+                continue
+            entries, size = store.entries(), store.bytes()
+            store.clear()
+            left = store.entries()
+            caches[name] = {"entries": entries - left, "bytes": size - store.bytes(), "left": left}
+        after: dict[str, object] = {"heapUsed": host.resident_bytes()}
+        return Done(
+            before,
+            after,
+            {
+                "caches": caches,
+                "entriesFreed": sum(cache["entries"] for cache in caches.values()),
+                "bytesFreed": sum(cache["bytes"] for cache in caches.values()),
+            },
+        )
+
+    # ── temporary files ─────────────────────────────────────────────────────────────────────────
+
+    async def clean_temp(self, asked: Asked) -> Done:
+        del asked
+        try:
+            before = await asyncio.to_thread(temp_files.use_of, self._temp)
+            cleaned = await asyncio.to_thread(temp_files.clean, self._temp, self._live_jobs())
+            after = await asyncio.to_thread(temp_files.use_of, self._temp)
+        except OSError as error:
+            raise _no_room(error) from error
+        return Done(
+            {"files": before.files, "bytes": before.bytes},
+            {"files": after.files, "bytes": after.bytes},
+            {
+                "filesRemoved": cleaned.files,
+                "bytesFreed": cleaned.bytes,
+                "notRemoved": list(cleaned.left),
+            },
+        )
+
+    # ── large contexts ──────────────────────────────────────────────────────────────────────────
+
+    async def restart_contexts(self, asked: Asked) -> Done:
+        """Make their room anew and prove that it can be written."""
+        del asked
+        before = {"jobs": len(self._live_jobs())}
+        try:
+            own = await asyncio.to_thread(temp_files.prepare, self._temp)
+        except OSError as error:
+            raise _no_room(error) from error
+        after = {"jobs": len(self._live_jobs()), "directoryWritable": True, "directoryIsOurs": own}
+        return Done(before, after, {"restarted": len(self._live_jobs())})
+
+    async def retry_chunks(self, asked: Asked) -> Done:
+        del asked
+        chunks = {"failedChunks": 0}
+        return Done(chunks, chunks, {"retried": 0, "succeeded": 0, "failed": 0})
+
+    def _live_jobs(self) -> frozenset[str]:
+        """Names of the large contexts under way: none are kept in files yet."""
+        return frozenset()
+
+
+def _no_room(error: OSError) -> ActionError:
+    return ActionError(
+        f"TEMP_DIR cannot be used ({error.strerror}).",
+        code=StoreUnavailableError.code,
+        remedy="Free space, or make the directory writable for this user.",
+    )

@@ -1,0 +1,230 @@
+"""Limits, mutexes, the queue and what was processed, read off their parts."""
+
+from __future__ import annotations
+
+from llmbot.app.externals import quota_of
+from llmbot.app.running import Running
+from llmbot.console.facts import (
+    DeadlockFacts,
+    MutexesFacts,
+    MutexFigures,
+    MutexHolder,
+    MutexState,
+    MutexWaiter,
+    ProcessedFacts,
+    QueueState,
+    QuotaFacts,
+    RateLimitFacts,
+    ScopeFacts,
+    WaitFacts,
+    WorkerFacts,
+    moment,
+)
+from llmbot.console.facts_figures import (
+    LedgerFacts,
+    StoryFacts,
+)
+from llmbot.conversation.jobs import Priority
+from llmbot.kernel.ids import snowflake_time
+from llmbot.resilience import mutex_facts
+from llmbot.storage.database import Row, Session
+
+__all__ = ["deadlocks_of", "ledger_of", "mutexes_of", "processed_of", "queue_of", "rate_limits_of"]
+
+SCOPES_SHOWN_MAX = 500
+
+
+def rate_limits_of(bot: Running) -> RateLimitFacts:
+    """See `Views.rate_limits`."""
+    scopes: dict[str, dict[str, QuotaFacts]] = {}
+    kinds: dict[str, str] = {}
+    total = 0
+    for window in bot.conversation.controls.rate_limits():
+        name = str(window.scope)
+        if name not in scopes:
+            total += 1
+            if len(scopes) >= SCOPES_SHOWN_MAX:
+                continue
+            kinds[name] = window.scope.kind
+        scopes.setdefault(name, {})[window.window] = QuotaFacts(
+            window.used, window.limit, window.remaining, moment(window.resets_at)
+        )
+    gateway = bot.edges.discord.facts()
+    return RateLimitFacts(
+        limits={
+            kind: {window.label: window.limit for window in limits.windows}
+            for kind, limits in bot.mechanisms.limits.by_kind.items()
+        },
+        scopes={name: ScopeFacts(kinds[name], windows) for name, windows in scopes.items()},
+        scopes_total=total,
+        providers={
+            "discord": {
+                "rateLimited": gateway.rest_rate_limited,
+                "invalidRequests": gateway.invalid_requests,
+                "identifiesLeft": gateway.identifies_left,
+            },
+            **{
+                f"{c.model.provider}:{c.model.name}": {
+                    window: {"used": quota.used, "remaining": quota.remaining}
+                    for window, quota in quota_of(
+                        bot.mechanisms.limits.forecast(f"{c.model.provider}:{c.model.name}")
+                    ).items()
+                }
+                for c in bot.conversation.generation.chain
+            },
+        },
+    )
+
+
+# ── mutexes ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def mutexes_of(bot: Running) -> MutexesFacts:
+    """See `Views.mutexes`."""
+    mutexes = bot.operations.mutexes
+    totals = mutexes.totals()
+    return MutexesFacts(
+        mutexes={name: _mutex(facts) for name, facts in mutexes.status().items()},
+        held=totals.held,
+        waiting=totals.waiting,
+        totals=_figures(totals.figures),
+    )
+
+
+def deadlocks_of(bot: Running) -> DeadlockFacts:
+    """See `Views.deadlocks`."""
+    found = bot.operations.mutexes.deadlocks()
+    names = dict.fromkeys(edge.mutex for circle in found for edge in circle)
+    return DeadlockFacts(
+        count=len(found),
+        deadlocks=[
+            [WaitFacts(edge.waiter, edge.mutex, edge.holder) for edge in circle] for circle in found
+        ],
+        mutexes=list(names),
+    )
+
+
+def _mutex(facts: mutex_facts.MutexFacts) -> MutexState:
+    holder = facts.holder
+    return MutexState(
+        holder=None
+        if holder is None
+        else MutexHolder(
+            owner=holder.owner,
+            reason=holder.reason,
+            since=moment(holder.since),
+            held_for_ms=_ms(holder.held_for_s),
+            lease_left_ms=max(0, _ms(holder.lease_left_s)),
+            gone=holder.gone,
+            token=holder.token,
+        ),
+        waiters=[MutexWaiter(w.owner, w.reason, _ms(w.waits_for_s)) for w in facts.waiters],
+        figures=_figures(facts.figures),
+    )
+
+
+def _figures(figures: mutex_facts.MutexFigures) -> MutexFigures:
+    share = figures.contended / figures.acquisitions if figures.acquisitions else 0.0
+    return MutexFigures(
+        acquisitions=figures.acquisitions,
+        contended=figures.contended,
+        contention=round(min(1.0, share), 4),
+        timeouts=figures.timeouts,
+        cancelled=figures.cancelled,
+        deadlocks=figures.deadlocks,
+        broken=figures.broken,
+        wait_total_ms=_ms(figures.wait_total_s),
+        wait_max_ms=_ms(figures.wait_max_s),
+        hold_total_ms=_ms(figures.hold_total_s),
+        hold_max_ms=_ms(figures.hold_max_s),
+    )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+# ── messages ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def queue_of(bot: Running) -> QueueState:
+    """See `Views.queue`."""
+    controls = bot.conversation.controls
+    facts, pool = controls.queue_facts(), controls.pool_facts()
+    counts = await bot.mechanisms.store.counts()
+    figures = bot.mechanisms.stats.performance(60.0)
+    return QueueState(
+        depth=facts.waiting,
+        by_priority=dict(facts.by_priority),
+        by_state={
+            "waiting": max(0, facts.waiting - facts.retrying),
+            "leased": facts.in_flight,
+            "retrying": facts.retrying,
+            "dead": counts.get("dead", 0),
+        },
+        oldest_age_seconds=round(facts.oldest_s),
+        capacity=facts.capacity,
+        rates={
+            "receivedPerMinute": float(figures.received),
+            "endedPerMinute": round(figures.per_minute, 2),
+        },
+        forced=controls.modes.queueing,
+        held=facts.held,
+        workers=WorkerFacts(
+            limit=pool.limit,
+            limit_max=pool.limit_max,
+            busy=bot.conversation.workers.busy,
+            reduced=pool.reduced,
+        ),
+    )
+
+
+async def processed_of(bot: Running) -> ProcessedFacts:
+    """See `Views.processed`."""
+    claims = bot.mechanisms.claims
+
+    def work(session: Session) -> list[Row]:
+        return session.execute("SELECT COUNT(*), MIN(message_id) FROM jobs")
+
+    ((count, oldest),) = await bot.mechanisms.database.read(work)
+    return ProcessedFacts(
+        memory_entries=claims.remembered,
+        memory_capacity=claims.capacity,
+        duplicates=dict(claims.duplicates),
+        duplicates_total=sum(claims.duplicates.values()),
+        record_entries=int(count),
+        oldest_entry=None if oldest is None else moment(snowflake_time(int(oldest))),
+    )
+
+
+async def ledger_of(bot: Running, message_id: int) -> LedgerFacts | None:
+    """See `Views.ledger`; a message that has ended has no words left to be shown."""
+    store = bot.mechanisms.store
+
+    def work(session: Session) -> tuple[list[Row], list[Row]]:
+        job = session.execute(
+            "SELECT state, channel_id, priority, attempts, created_s FROM jobs "
+            "WHERE message_id = ?",
+            (message_id,),
+        )
+        parts = session.execute(
+            "SELECT discord_id FROM parts WHERE message_id = ? ORDER BY part", (message_id,)
+        )
+        return job, parts
+
+    rows, parts = await bot.mechanisms.database.read(work)
+    if not rows:
+        return None
+    state, channel_id, priority, attempts, created_s = rows[0]
+    story = await store.story(message_id)
+    return LedgerFacts(
+        message_id=str(message_id),
+        state=str(state),
+        channel_id=str(channel_id),
+        source=story[0].detail if story else "",
+        priority=Priority(int(priority)).name.lower(),
+        attempts=int(attempts),
+        created_at=moment(float(created_s)),
+        parts=[str(discord_id) for (discord_id,) in parts],
+        story=[StoryFacts(moment(line.wall_s), line.fact, line.detail) for line in story],
+    )
