@@ -18,7 +18,7 @@ from llmbot.app.models import ModelChain, _guarded
 from llmbot.app.parts import Bot, Edges, House, Mechanisms
 from llmbot.app.settings import Settings
 from llmbot.conversation.commands.handlers import BotState
-from llmbot.conversation.inbound import Inbox
+from llmbot.conversation.ports import GatewayHandler
 from llmbot.conversation.schema import MIGRATIONS
 from llmbot.kernel.clock import Random
 from llmbot.kernel.events import EventBus, JobFailed, Published, TaskDied
@@ -177,7 +177,7 @@ class Life:
             worker=InlineWorker,
         )
 
-    def _edges(self, house: House, mechanisms: Mechanisms, inbox: Inbox) -> Edges:
+    def _edges(self, house: House, mechanisms: Mechanisms, handler: GatewayHandler) -> Edges:
         out = self._out
         rest = SimulatedRest(out.server, out.timeline, self.loop, out.rng, out.weather.rest)
         self.connection = SimulatedConnection(
@@ -187,7 +187,7 @@ class Life:
             out.rng,
             out.weather.gateway,
             rest,
-            inbox,
+            handler,
             house.bus,
             out.clock,
         )

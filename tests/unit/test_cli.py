@@ -7,19 +7,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.operators import House, Served, serving
 
 from llmbot import __version__
 from llmbot.app.cli_entry import AppEntry
-from llmbot.app.supervisor import ServiceFacts, ServiceState
-from llmbot.console.api.server import OperatorApi
 from llmbot.console.cli import main
 from llmbot.console.gate import GateSettings
-from llmbot.console.views import CheckView, ConfigView, Health, Life, PartView, ServiceView
+from llmbot.console.views import Health, PartView
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import CredentialsError
 from llmbot.kernel.ids import this_owner
@@ -167,37 +165,6 @@ def test_version_is_told_without_loading_the_bot() -> None:
 # ── beside a running bot ────────────────────────────────────────────────────────────────────────
 
 
-@dataclass
-class House:
-    """The views of a bot that a test arranges."""
-
-    version: str = "1.2.3"
-    mode: str = "simulated"
-    others: list[PartView] = field(default_factory=list)
-    restarts: int = 0
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def uptime_s(self) -> float:
-        return 3723.0
-
-    def life(self) -> Life:
-        return Life.RUNNING
-
-    def parts(self) -> Sequence[PartView]:
-        return self.others
-
-    def services(self) -> Sequence[ServiceView]:
-        return [ServiceFacts("database", (), ServiceState.RUNNING, "", "", 0, 0, 12, 1.8e9)]
-
-    async def config(self, *, live: bool) -> ConfigView:
-        checks = (CheckView("discord", ok=False, detail="refused", remedy="Ask."),) if live else ()
-        return ConfigView({"HTTP_PORT": "3000"}, (), ("LOG_USER_TEXT loosens",), checks)
-
-    def request_restart(self) -> None:
-        self.restarts += 1
-        self.asked.set()
-
-
 @pytest.fixture
 def lock() -> Iterator[InstanceLock]:
     """The lock of a running bot on `data/`."""
@@ -207,20 +174,24 @@ def lock() -> Iterator[InstanceLock]:
 
 
 @pytest.fixture
-async def house(lock: InstanceLock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def served(
+    lock: InstanceLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Served]:
     """A bot whose API is up and whose facts are published."""
-    made = House()
-    api = OperatorApi(made, GateSettings(token="a-token"), 0, SystemClock())
-    await api.start()
-    lock.publish(http_address=api.address)
-    monkeypatch.setenv("ADMIN_TOKEN", "a-token")
-    yield made
-    await api.stop()
+    house = House(up_s=3723.0, warnings=("LOG_USER_TEXT loosens",))
+    async with serving(tmp_path, house, GateSettings(token="a-token")) as made:
+        lock.publish(http_address=made.api.address)
+        monkeypatch.setenv("ADMIN_TOKEN", "a-token")
+        yield made
 
 
-async def test_status_agrees_with_the_api(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_status_agrees_with_the_api(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`status` tells what the API tells, with the token of this directory; 1 when unhealthy."""
-    house.others.append(PartView("model", Health.DEGRADED, "held [back]", essential=True))
+    served.house.other_parts.append(
+        PartView("model", Health.DEGRADED, "held [back]", essential=True)
+    )
     assert await asyncio.to_thread(llmbot, "status") == 0
     told = capsys.readouterr().out
     assert "degraded · simulated · up 1 h 2 min 3 s" in told
@@ -229,15 +200,15 @@ async def test_status_agrees_with_the_api(house: House, capsys: pytest.CaptureFi
     found = json.loads(capsys.readouterr().out)
     assert found["parts"]["model"]["status"] == "degraded"
     assert found["services"]["database"]["lastStartMs"] == 12
-    house.others.append(PartView("disk", Health.UNHEALTHY, "gone"))
+    served.house.other_parts.append(PartView("disk", Health.UNHEALTHY, "gone"))
     assert await asyncio.to_thread(llmbot, "status") == 1
 
 
 async def test_config_asks_the_running_bot(
-    house: House, capsys: pytest.CaptureFixture[str]
+    served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a bot running its settings are judged, and `test` tries what it runs with."""
-    assert house.restarts == 0
+    assert served.hands.asked == []
     assert await asyncio.to_thread(llmbot, "config", "validate") == 0
     told = capsys.readouterr().out
     assert "! LOG_USER_TEXT loosens" in told
@@ -247,18 +218,18 @@ async def test_config_asks_the_running_bot(
 
 
 async def test_restart_waits_for_another_life(
-    house: House, lock: InstanceLock, capsys: pytest.CaptureFixture[str]
+    served: Served, lock: InstanceLock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`restart` asks once and returns when another life of the bot is ready."""
     asked = asyncio.create_task(asyncio.to_thread(llmbot, "restart"))
-    await house.asked.wait()
+    await served.hands.was_asked.wait()
     address = lock.facts.http_address
     lock.release()
     other = acquire(Path("data"), this_owner(), SystemClock())
     other.publish(http_address=address)
     assert await asked == 0
     other.release()
-    assert house.restarts == 1
+    assert [name for name, _ in served.hands.asked] == ["restart"]
     assert "Restarted" in capsys.readouterr().out
 
 
@@ -272,9 +243,9 @@ async def test_a_bot_that_does_not_answer(
 
 
 async def test_a_live_bot_is_not_chatted_with(
-    house: House, capsys: pytest.CaptureFixture[str]
+    served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`chat` and `fault` beside a live bot say where to talk to it instead."""
-    assert house.mode
+    assert served.house.mode
     assert await asyncio.to_thread(llmbot, "chat", "hello") == 1
     assert "on Discord" in capsys.readouterr().err

@@ -24,7 +24,6 @@ from llmbot.conversation.attachments import AttachmentReader
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery
 from llmbot.conversation.generation import Candidate, Generation
-from llmbot.conversation.memory import Memory
 from llmbot.conversation.messages import Inbound
 from llmbot.conversation.pace import Pace
 from llmbot.conversation.pipeline import Pipeline
@@ -77,7 +76,7 @@ def _pipeline(
     context = ContextBuilder(
         loopback,
         RecentMessages(),
-        Memory(mechanisms.database),
+        mechanisms.documents.memory,
         AttachmentReader(edges.fetcher, edges.pictures, attachment_settings(settings)),
         lambda: OUR_ID,
         context_settings(settings),
@@ -97,7 +96,9 @@ def _pipeline(
         Pace(clock, settings.streaming.edit_interval_s),
         delivery_settings(settings),
     )
-    acknowledgement = Acknowledgement(queue, told, clock, memory_turns=1, memory_text=1)
+    acknowledgement = Acknowledgement(
+        queue, mechanisms.documents.memory, told, clock, memory_text=1
+    )
     trouble = Trouble(
         queue,
         acknowledgement,

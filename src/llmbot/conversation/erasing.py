@@ -1,4 +1,4 @@
-"""Forgets one message wholly: its job, its parts, its story and what was remembered of it."""
+"""Forgets one message wholly: its job, its parts and its story."""
 
 from __future__ import annotations
 
@@ -16,6 +16,5 @@ def erase_message(database: Database, message_id: int) -> asyncio.Future[None]:
         session.execute("DELETE FROM jobs WHERE message_id = ?", (message_id,))
         session.execute("DELETE FROM parts WHERE message_id = ?", (message_id,))
         session.execute("DELETE FROM story WHERE message_id = ?", (message_id,))
-        session.execute("DELETE FROM memory WHERE message_id = ?", (message_id,))
 
     return database.write(work)

@@ -11,8 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from llmbot.conversation.jobs import ENDED, Job
 from llmbot.conversation.pipeline import Pipeline
+from llmbot.conversation.rules import Rules
 
 __all__ = ["Lanes"]
+
+UNREMEMBERED = Rules(remember=False)
+"""What nobody said goes into no conversation's memory."""
 
 
 class Lanes:
@@ -42,6 +46,7 @@ class Lanes:
         if lane is None:
             error = await self._people.answer(job)
         else:
+            job.rules = UNREMEMBERED
             error = await lane.answer(job)
             if job.state in ENDED:
                 # Behind the last write of the job: one thread writes, in order.
