@@ -73,14 +73,7 @@ def _pipeline(
     admission = Admission(
         clock, _NoLimits(), lambda: OUR_ID, AdmissionSettings(), held_s=mechanisms.modes.held_s
     )
-    context = ContextBuilder(
-        loopback,
-        RecentMessages(),
-        mechanisms.documents.memory,
-        AttachmentReader(edges.fetcher, edges.pictures, attachment_settings(settings)),
-        lambda: OUR_ID,
-        context_settings(settings),
-    )
+    context = _context(house, mechanisms, edges, loopback)
     # What the echo says is no model's answer: no figure of a model may count it.
     generation = Generation(
         [Candidate(EchoModel(), OpenGuard())],
@@ -121,4 +114,18 @@ def _pipeline(
         trouble,
         conversation.patience.usher,
         cache,
+    )
+
+
+def _context(
+    house: House, mechanisms: Mechanisms, edges: Edges, loopback: LoopbackDiscord
+) -> ContextBuilder:
+    settings = house.settings
+    return ContextBuilder(
+        loopback,
+        RecentMessages(),
+        mechanisms.documents.memory,
+        AttachmentReader(edges.fetcher, edges.pictures, attachment_settings(settings)),
+        lambda: OUR_ID,
+        context_settings(settings),
     )

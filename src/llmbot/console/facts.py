@@ -6,7 +6,8 @@ numbers, because operators' scripts compare them with `-gt` and `-lt`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, overload
 
@@ -25,6 +26,17 @@ def moment(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def as_shown(answer: object) -> object:
+    """Facts as the plain values that the API would send."""
+    if is_dataclass(answer) and not isinstance(answer, type):
+        return {to_camel(f.name): as_shown(getattr(answer, f.name)) for f in fields(answer)}
+    if isinstance(answer, Mapping):
+        return {str(key): as_shown(value) for key, value in answer.items()}
+    if isinstance(answer, list | tuple):
+        return [as_shown(value) for value in answer]
+    return answer
 
 
 # ── /api/health ─────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from llmbot.console.facts import as_shown
+
 __all__ = ["SECTIONS", "Sections", "offered"]
 
 SECTIONS: Mapping[str, str] = {
@@ -77,4 +79,4 @@ def _plain(answer: object) -> object:
         return answer.model_dump(mode="json", by_alias=True)
     if isinstance(answer, Response):
         raise TypeError("a section is read from a route that answers with a model")
-    return answer
+    return as_shown(answer)
