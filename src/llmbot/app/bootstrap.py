@@ -1,7 +1,6 @@
 """The only place that constructs: every part is made here and handed what it needs.
 
-`build` reads like the architecture: mechanisms, edges, conversation, services; the list of services
-is the supervision tree. `run.py` gives the whole its life and its end.
+`build` reads like the architecture; its list of services is the supervision tree.
 """
 
 from __future__ import annotations
@@ -14,12 +13,7 @@ from llmbot.adapters.discord_sync import CommandMemory
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
 from llmbot.adapters.pictures import PictureConverter
-from llmbot.app.documents import (
-    DocumentsService,
-    MemoryService,
-    build_documents,
-    build_store,
-)
+from llmbot.app.documents import DocumentsService, MemoryService, build_documents, build_store
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms

@@ -50,6 +50,9 @@ def build_patience(
 
     def room() -> int | None:
         """How many may wait: those that are served in good time, and those that are parked."""
+        if not (generation.prospect().ready and discord.prospect().ready):
+            # Nobody can be served or told: shedding would fail, queue again, and spin.
+            return None
         least = ROOM_LEAST_FACTOR * limits.workers_max
         served = load.room(limits.queue_wait_max_s, least=least)
         return None if served is None else served + len(parking)

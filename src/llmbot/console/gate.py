@@ -337,7 +337,10 @@ def _single(scope: Scope, name: bytes) -> str | None:
 
 
 def _same_place(origin: bytes, host: str) -> bool:
-    parts = urlsplit(origin.decode("latin-1"))
+    try:
+        parts = urlsplit(origin.decode("latin-1"))
+    except ValueError:  # brackets around what is no address; told by some versions of Python
+        return False
     return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
 
 

@@ -326,4 +326,3 @@ class ConversationMemory:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._bus.publish(TaskDied(task.get_name(), type(error).__name__, None))
-
