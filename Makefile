@@ -14,7 +14,7 @@ LOCK = $(UV) pip compile pyproject.toml -q --universal --generate-hashes --pytho
   --no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean install install-dev
+.PHONY: help run test bench crash simulate lock clean install install-dev
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,15 @@ test: install-dev ## Run linters, type checker and tests
 	@$(BIN)/lint-imports
 	@echo "==> pytest"
 	@$(BIN)/python -m pytest -m "not slow"
+
+bench: install-dev ## Measure llmbot beside a bare bot; QUICK=--quick for a short run
+	@$(BIN)/python -m benchmarks.run $(QUICK)
+
+crash: install-dev ## Kill the real bot with signal 9 again and again and count what was lost
+	@$(BIN)/python -m tests.crash.kills $(ARGS)
+
+simulate: install-dev ## Live days of traffic in seconds on a simulated world; SEEDS=0:20
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),0:20) $(ARGS)
 
 install: $(VENV)/.installed
 

@@ -14,9 +14,9 @@ class HealingSettings(Group):
 
     mode: HealingMode = setting(
         "HEALING_MODE",
-        "act",
+        "observe",
         what="What automation may do: observe only, propose to a person, or act",
-        reason="act: every automatic act is reversible, within the caps, and in the journal",
+        reason="observe: it names causes and writes incidents; let it act once you trust it",
     )
     runs_max: int = setting(
         "HEALING_RUNS_PER_HOUR",
