@@ -96,6 +96,7 @@ class _Countdown:
         self._stage = stage
         self._left = count
         self._then = then
+        self.asking = True
         stage.on_whole = self._one
 
     def _one(self, exchange: Exchange) -> None:
@@ -103,11 +104,18 @@ class _Countdown:
         self._then(exchange)
 
     async def wait(self, deadline_s: float) -> None:
-        """Return when all are whole, nothing was written for long, or after the deadline."""
+        """Return when all are whole, or nothing was written for long.
+
+        After the deadline nobody asks again; what was asked by then is still waited for, since a
+        question that was cut off is none that the bot lost.
+        """
         end = time.perf_counter() + deadline_s
         quiet_since = time.perf_counter()
-        while self._left > 0 and time.perf_counter() < end:
+        while self._left > 0:
             await _CLOCK.sleep(_LOOK_S)
+            if self.asking and time.perf_counter() > end:
+                self.asking = False
+                self._left = sum(not each.whole for each in self._stage.exchanges)
             quiet_since = max(quiet_since, self._stage.written_s)
             if time.perf_counter() - quiet_since > _QUIET_S:
                 break  # the figures say how many are missing
@@ -150,7 +158,7 @@ async def flood(stage: Stage, bot: Contender, sizes: Sizes) -> Figures:
 
     def again(exchange: Exchange) -> None:
         nonlocal left
-        if left > 0:
+        if left > 0 and countdown.asking:
             left -= 1
             stage.ask(exchange.user, _channel(int(exchange.user.rpartition("-")[2])))
 
@@ -188,7 +196,7 @@ async def growth(stage: Stage, bot: Contender, sizes: Sizes) -> Figures:
         answered += 1
         if answered % max(1, total // 100) == 0:
             samples.append((answered, bot.rss_mib))
-        if asked < total:
+        if asked < total and countdown.asking:
             stage.ask(f"person-{asked}", None)
             asked += 1
 

@@ -133,6 +133,11 @@ class Stage:
         self._exchanges[int(said["id"])] = exchange
         return exchange
 
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """All exchanges since they were taken last."""
+        return list(self._exchanges.values())
+
     def take_exchanges(self) -> list[Exchange]:
         """All exchanges since this was asked last."""
         taken, self._exchanges = list(self._exchanges.values()), {}
