@@ -190,4 +190,5 @@ async def test_a_waiting_question_is_taken_back(tmp_path: Path) -> None:
         await t.memory.drain()
         assert await t.memory.words_of(ANN) == []
         assert len(model.prompts) == 1
+        await t.store.tell(1, "looked", "")
         assert (await t.store.counts()) == {"done": 2}

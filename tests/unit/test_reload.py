@@ -99,6 +99,20 @@ async def test_an_edit_takes_effect_without_a_restart(tmp_path: Path) -> None:
         assert r.applied[-1] is r.current.settings
 
 
+async def test_an_edit_is_seen_below_a_relative_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data directory may be named from where the bot was started, as it is by default."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    async with rig(Path("data")) as r:
+        await r.reloader.watching.wait()
+        reloaded = r.bus.expect(SettingsReloaded)
+        r.edit(MEMORY_DAYS=3)
+        await asyncio.wait_for(reloaded, 10)
+        assert r.current.settings.memory.days == 3
+
+
 async def test_a_servers_edit_is_seen_too(tmp_path: Path) -> None:
     """An edit of a server's document is in force without anybody asking for it."""
     async with rig(tmp_path) as r:

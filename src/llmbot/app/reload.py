@@ -202,6 +202,8 @@ class Reloader:
         self._current = current
         self._bus = bus
         self._clock = clock
+        # What is watched is named by its whole path, whatever the settings say.
+        self._root = store.reader.root.absolute()
         self.apply: Callable[[Settings], None] = lambda _: None
         """Puts settings in force in every part of the bot."""
         self.watching = asyncio.Event()
@@ -258,22 +260,23 @@ class Reloader:
     async def _watch(self) -> None:
         reader = self._store.reader
         make_ready = self._store.shelf.writer.make_ready
-        below = [await self._store.on_disk(partial(make_ready, name)) for name in WATCHED]
+        for name in WATCHED:
+            await self._store.on_disk(partial(make_ready, name))
+        folders = [self._root, *(self._root / name for name in WATCHED)]
 
         def is_document(_: Change, path: str) -> bool:
-            return reader.kinds.find_path(reader.root, Path(path)) is not None
+            return reader.kinds.find_path(self._root, Path(path)) is not None
 
         self.watching.set()
         async for changes in awatch(
-            reader.root,
-            *below,
+            *folders,
             watch_filter=is_document,
             recursive=False,
             debounce=_DEBOUNCE_MS,
             step=50,
         ):
             for path in {Path(path) for _, path in changes}:
-                ref = reader.kinds.find_path(reader.root, path)
+                ref = reader.kinds.find_path(self._root, path)
                 if ref is not None:
                     await self._seen(ref)
 

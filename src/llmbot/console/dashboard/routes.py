@@ -129,7 +129,12 @@ def _page(template: Asset, values: Mapping[str, str], status: int = 200) -> Resp
         fill_in(template, values),
         status_code=status,
         media_type="text/html",
-        headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"},
+        headers={
+            "Content-Security-Policy": PAGE_POLICY,
+            "Cache-Control": "no-store",
+            # With `no-referrer` browsers call the origin of our own forms `null`.
+            "Referrer-Policy": "same-origin",
+        },
     )
 
 

@@ -9,7 +9,7 @@ const SHOWN = 60;
 
 export class Happenings {
   constructor() {
-    this.element = h("ol", { class: "happenings" });
+    this.element = h("ol", { class: "happenings", tabindex: "0", "aria-label": "What happened, the newest first" });
     this.drawn = new Map();
     this.stop = store.on("happenings", () => this.draw());
     this.draw();

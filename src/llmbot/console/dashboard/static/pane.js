@@ -17,15 +17,14 @@ export class Pane {
   }
 
   async refresh(quietly = false) {
-    this.again.disabled = !quietly;
     try {
       const answer = await this.read();
-      // Nothing is drawn anew under somebody's hands.
-      if (!quietly || !this.content.contains(document.activeElement)) fill(this.content, this.drawn(answer));
+      const held = this.content.contains(document.activeElement);
+      if (quietly && held) return; // nothing is drawn anew under somebody's hands
+      fill(this.content, this.drawn(answer));
+      if (held) this.again.focus();
     } catch (problem) {
       if (!quietly) fill(this.content, h("p", { class: "failed" }, problem.message), problem.remedy ? h("p", { class: "small" }, problem.remedy) : null);
-    } finally {
-      this.again.disabled = false;
     }
   }
 

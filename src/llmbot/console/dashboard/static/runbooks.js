@@ -11,7 +11,7 @@ const EVERY_S = 5;
 
 export class RunbookPanes {
   constructor() {
-    const again = () => this.panes.forEach((pane) => pane.refresh(true));
+    const again = () => this.panes.forEach((pane) => pane.refresh());
     this.actions = {
       dry: { label: "Dry run", what: "Tells what it would do; changes nothing.", path: "/api/runbooks/{name}/run", fields: [NAME], body: { dryRun: true } },
       run: {

@@ -33,7 +33,7 @@ export class Messages {
 
   #empty() {
     const bot = this.world.bot.name;
-    return h("li", { class: "empty" },
+    return h("div", { class: "empty" },
       h("p", { class: "empty-title" }, "Nothing has been said here yet."),
       h("p", {}, this.world.isDirect ? `Write, and ${bot} answers.` : `Write something. While “@${bot}” below is lit, ${bot} is asked; else people talk among themselves.`));
   }
@@ -41,7 +41,7 @@ export class Messages {
   #row(message, before) {
     const follows = before && before.author.id === message.author.id && !message.reply_to && !message.interaction_id &&
       new Date(message.created_at) - new Date(before.created_at) < GROUP_MS;
-    return h("li", { class: `row ${follows ? "follows" : ""}`, id: `m${message.id}` }, this.view.draw(message));
+    return h("div", { class: `row ${follows ? "follows" : ""}`, id: `m${message.id}` }, this.view.draw(message));
   }
 
   #add(message) {

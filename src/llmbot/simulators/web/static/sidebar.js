@@ -37,7 +37,7 @@ export class Sidebar {
     fill(byId("rail"), h("ul", {},
       entry("Direct messages", icon("thread"), world.isDirect, mine ? unreadIn([mine]) : 0, () => this.go(() => world.openDirect())),
       world.guilds.map((guild) =>
-        entry(guild.name, initials(guild.name), world.guild === guild, unreadIn(guild.channels),
+        entry(guild.name, h("span", { class: "initials", "aria-hidden": "true", data: { initials: initials(guild.name) } }), world.guild === guild, unreadIn(guild.channels),
           () => this.go(() => world.open(guild.channels[0]?.id))))));
   }
 
