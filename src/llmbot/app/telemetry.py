@@ -38,6 +38,9 @@ QUEUE_MAX = 10_000
 """Lines that may wait; about 5 MB, and a second of writing."""
 
 STOP_DEADLINE_S = 5.0
+GATHER_S = 0.02
+"""How long the writer lets lines gather: waking it costs who logs more than the line itself."""
+
 _RANK = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40}
 
 
@@ -78,7 +81,9 @@ class Telemetry:
         self._for_console: Callable[[EventDict, Redactor], str] = (
             ColouredConsole() if coloured else for_console
         )
-        self._queue: queue.Queue[EventDict | None] = queue.Queue(queue_max)
+        self._queue: queue.SimpleQueue[EventDict | None] = queue.SimpleQueue()
+        self._queue_max = queue_max
+        self._stopping = threading.Event()
         self._written = self._failed = self._dropped = self._dropped_told = 0
         self._last_error = ""
         self._file: logging.handlers.RotatingFileHandler | None = None
@@ -143,11 +148,9 @@ class Telemetry:
             return
         atexit.unregister(self.stop)
         logging.getLogger().removeHandler(self._records)
-        try:
-            self._queue.put(None, timeout=STOP_DEADLINE_S)
-        except queue.Full:
-            return  # the disk hangs; the thread is a daemon and ends with the process
-        thread.join(STOP_DEADLINE_S)
+        self._stopping.set()
+        self._queue.put(None)
+        thread.join(STOP_DEADLINE_S)  # a disk that hangs: it is a daemon and ends with the process
         if self._file is not None and not thread.is_alive():
             self._file.close()
 
@@ -164,15 +167,17 @@ class Telemetry:
         raise structlog.DropEvent
 
     def _offer(self, entry: EventDict) -> None:
-        try:
-            self._queue.put_nowait(entry)
-        except queue.Full:
+        if self._queue.qsize() >= self._queue_max:
             self._dropped += 1
+        else:
+            self._queue.put(entry)
 
     # ── on the writer's thread ──────────────────────────────────────────────────────────────────
 
     def _write(self) -> None:
         while (entry := self._queue.get()) is not None:
+            if self._queue.empty():
+                self._stopping.wait(GATHER_S)
             self._write_one(entry)
             missing = self._dropped - self._dropped_told
             if missing:
