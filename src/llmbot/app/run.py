@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -120,6 +121,10 @@ async def _live(
         await operator.open()
         if not await _started(bot.supervisor, ending):
             return ending.exit_code
+        # What stands now stands to the end. Looking through it for rubbish, as a full collection
+        # does, stopped the loop for 130 to 230 ms each time.
+        gc.collect()
+        gc.freeze()
         lock.publish(
             version=__version__, http_address=api.address, simulator_address=simulator_address
         )
