@@ -162,8 +162,9 @@ class SimulatedDatabase:
         """Units whose future is not told yet."""
         return len(self._queue) + self._busy
 
-    def write(self, work: Work[T]) -> asyncio.Future[T]:
-        """See `Database.write`."""
+    def write(self, work: Work[T], *, trailing: bool = False) -> asyncio.Future[T]:
+        """See `Database.write`; here trailing units are in no less of a hurry."""
+        del trailing
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._open:
             future.set_exception(ShuttingDownError("The database is not open."))

@@ -31,7 +31,7 @@ class FaultyDatabase:
         """See `Database.was_unclean`."""
         return self._inner.was_unclean
 
-    def write(self, work: Work[T]) -> asyncio.Future[T]:
+    def write(self, work: Work[T], *, trailing: bool = False) -> asyncio.Future[T]:
         """See `Database.write`."""
         number, self.writes = self.writes, self.writes + 1
         told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -50,7 +50,7 @@ class FaultyDatabase:
             else:
                 told.set_result(done.result())
 
-        self._inner.write(work).add_done_callback(tell)
+        self._inner.write(work, trailing=trailing).add_done_callback(tell)
         return told
 
     async def read(self, work: Work[T]) -> T:

@@ -264,6 +264,47 @@ async def test_failing_disk(path: Path) -> None:
     await database.stop()
 
 
+async def test_one_turn_one_commit(path: Path) -> None:
+    """What is written within one turn of the loop shares one commit."""
+    database = opened(path)
+    await database.start()
+    before = database.facts().commits
+    await asyncio.gather(*(database.write(add(number)) for number in range(10)))
+    assert database.facts().commits == before + 1
+    await database.stop()
+
+
+async def test_trailing_writes(path: Path) -> None:
+    """A trailing write goes with the next that is not, in order; alone it goes soon after."""
+    database = opened(path)
+    await database.start()
+    before = database.facts().commits
+    trailing = database.write(add(1), trailing=True)
+    await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop in which nothing else is written
+    await database.write(statement("UPDATE jobs SET text = 'later' WHERE id = 1"))
+    assert trailing.done()
+    assert database.facts().commits == before + 1
+    await database.write(add(2), trailing=True)
+    assert database.facts().commits == before + 2
+    assert await database.read(COUNT) == [(2,)]
+    assert await database.read(statement("SELECT text FROM jobs WHERE id = 1")) == [("later",)]
+    await database.stop()
+
+
+async def test_stop_keeps_trailing_writes(path: Path) -> None:
+    """A stop commits the trailing writes before it."""
+    database = opened(path)
+    await database.start()
+    trailing = database.write(add(1), trailing=True)
+    await database.stop()
+    assert trailing.done()
+    assert trailing.exception() is None
+    again = opened(path)
+    await again.start()
+    assert await again.read(COUNT) == [(1,)]
+    await again.stop()
+
+
 async def test_durable_commits(path: Path) -> None:
     """Every commit is synced: the log in full, and before the answer."""
     database = opened(path)

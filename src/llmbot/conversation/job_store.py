@@ -7,6 +7,7 @@ before the next step is awaited, what may trail behind is not. Works on SQLite a
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,11 @@ DELETE FROM jobs WHERE message_id IN (
 ) RETURNING message_id
 """
 
+_SENT_LATELY_MAX = 500
+
+_TRAILING = frozenset({JobState.LEASED, JobState.GENERATING})
+"""States that others follow soon; a lost word of them costs nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoryLine:
@@ -66,6 +72,7 @@ class JobStore:
         self._clock = clock
         self._owner = str(owner)
         self.sure = SureWrites(database)
+        self._sent_lately: OrderedDict[int, int] = OrderedDict()
 
     # ── the claim ───────────────────────────────────────────────────────────────────────────────
 
@@ -144,11 +151,14 @@ class JobStore:
             if remember:
                 write_turns(session, channel_id, remember, memory_max)
 
-        return self.sure.write((message_id, "state"), work)
+        return self.sure.write((message_id, "state"), work, trailing=after in _TRAILING)
 
     def part_sent(self, message_id: int, part: int, discord_id: int) -> asyncio.Future[None]:
         """Keep the Discord id of a part as it is sent."""
         now = self._clock.wall()
+        self._sent_lately[discord_id] = message_id
+        if len(self._sent_lately) > _SENT_LATELY_MAX:
+            self._sent_lately.popitem(last=False)
 
         def work(session: Session) -> None:
             session.execute(
@@ -158,7 +168,7 @@ class JobStore:
             )
             _tell(session, message_id, now, "part sent", f"{part}: {discord_id}")
 
-        return self.sure.write((message_id, "part", part), work)
+        return self.sure.write((message_id, "part", part), work, trailing=True)
 
     def parts_dropped(self, message_id: int, from_part: int) -> asyncio.Future[None]:
         """Forget parts that were deleted because the answer became shorter."""
@@ -218,6 +228,9 @@ class JobStore:
 
     async def is_ours(self, discord_id: int) -> int | None:
         """The question that a message of ours answers, or None where it is no part of ours."""
+        if discord_id in self._sent_lately:
+            # A reply may come before the part's own record is on the disk.
+            return self._sent_lately[discord_id]
 
         def work(session: Session) -> list[Row]:
             return session.execute(

@@ -33,15 +33,19 @@ class SureWrites:
         """How many facts wait to be written again."""
         return len(self._refused)
 
-    def write(self, fact: Hashable, work: Work[None]) -> asyncio.Future[None]:
+    def write(
+        self, fact: Hashable, work: Work[None], *, trailing: bool = False
+    ) -> asyncio.Future[None]:
         """Submit a write at once; `fact` names what it says, of which the latest counts.
+
+        A trailing one may share the commit of the next write; see `Database.write`.
 
         Whoever needs it durable awaits the future, which raises as `Database.write` does.
         """
         self._number += 1
         number = self._latest[fact] = self._number
         self._refused.pop(fact, None)
-        written = self._db.write(work)
+        written = self._db.write(work, trailing=trailing)
         written.add_done_callback(partial(self._ended, fact, number, work))
         return written
 

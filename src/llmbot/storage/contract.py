@@ -76,8 +76,11 @@ class Database(Protocol):
         """Whether the life before this one ended without `stop`; known once started."""
         ...
 
-    def write(self, work: Work[T]) -> asyncio.Future[T]:
+    def write(self, work: Work[T], *, trailing: bool = False) -> asyncio.Future[T]:
         """Submit a unit of work, at once and in the order of the calls.
+
+        A trailing unit, for which nobody waits, may lie still for some milliseconds, so that it
+        shares a commit with others; never longer than until the next that is not trailing.
 
         The future gets the unit's result only when the commit that holds it is durable. A unit
         that raises is rolled back alone and its future gets the error. Cancelling the future

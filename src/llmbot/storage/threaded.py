@@ -223,9 +223,9 @@ class ThreadedDatabase:
         """See `Database.was_unclean`."""
         return self._duty.was_unclean
 
-    def write(self, work: Work[T]) -> asyncio.Future[T]:
+    def write(self, work: Work[T], *, trailing: bool = False) -> asyncio.Future[T]:
         """See `Database.write`."""
-        return self._writer.submit(work)
+        return self._writer.submit(work, trailing=trailing)
 
     async def read(self, work: Work[T]) -> T:
         """See `Database.read`."""

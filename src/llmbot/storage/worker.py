@@ -1,7 +1,9 @@
 """A thread that owns one connection and takes units of work in the order of their submission.
 
-Whatever waits when the thread turns to its queue goes into one batch; nothing waits for a batch to
-fill. All futures of a batch are resolved by one call into the event loop.
+Whatever waits when the thread turns to its queue goes into one batch; only units that nobody waits
+for lie still for others to share theirs. The units of one turn of the event loop wake the thread
+once, and all futures of a batch are resolved by one call into the loop: to change threads costs
+more than a unit.
 
 Every statement gives Python's global lock away and takes it again, and a busy event loop hands it
 over only every `sys.getswitchinterval()`, 5 ms by default: a program whose loop is busy should set
@@ -21,6 +23,9 @@ from llmbot.kernel.errors import DefectError, ShuttingDownError, StoreUnavailabl
 from llmbot.storage.contract import Work
 
 T = TypeVar("T")
+
+TRAIL_S = 0.01
+"""How long a unit that nobody waits for lies still for others to share its commit with."""
 
 
 class Unit:
@@ -75,13 +80,19 @@ class Worker:
         self._queue_max = queue_max
         self._batch_max = batch_max
         self._queue: SimpleQueue[Unit | None] = SimpleQueue()
+        self._held: list[Unit] = []
+        self._release_due: asyncio.Handle | None = None
+        self._release_soon = False
         self._accepting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
         self.queued = 0
 
-    def submit(self, work: Work[T]) -> asyncio.Future[T]:
-        """Queue a unit; a refusal is the future's error."""
+    def submit(self, work: Work[T], *, trailing: bool = False) -> asyncio.Future[T]:
+        """Queue a unit; a refusal is the future's error.
+
+        A trailing one goes with the next that is not, at the latest after `TRAIL_S` seconds.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if not self._accepting:
             future.set_exception(ShuttingDownError("The database is not open."))
@@ -93,8 +104,28 @@ class Worker:
             )
         else:
             self.queued += 1
-            self._queue.put(Unit(work, future))
+            self._held.append(Unit(work, future))
+            self._plan_release(future.get_loop(), soon=not trailing)
         return future
+
+    def _plan_release(self, loop: asyncio.AbstractEventLoop, *, soon: bool) -> None:
+        if self._release_due is not None:
+            if self._release_soon or not soon:
+                return
+            self._release_due.cancel()
+        self._release_soon = soon
+        self._release_due = (
+            loop.call_soon(self._release) if soon else loop.call_later(TRAIL_S, self._release)
+        )
+
+    def _release(self) -> None:
+        """Hand what is held to the thread, in the order in which it was submitted."""
+        if self._release_due is not None:
+            self._release_due.cancel()
+            self._release_due = None
+        held, self._held = self._held, []
+        for unit in held:
+            self._queue.put(unit)
 
     async def start(self) -> None:
         """Start the thread and wait until its duty is open."""
@@ -117,6 +148,7 @@ class Worker:
         """Refuse new units, finish the queued ones, close; nothing where it does not run."""
         if self._accepting:
             self._accepting = False
+            self._release()
             self._queue.put(None)
         ended = self._ended
         if ended is not None:
