@@ -292,6 +292,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         settling,
         waits.usher,
         cache,
+        inbox.changes,
         rules=rules,
     )
     crew = Workers(queue, pipeline.answer, pipeline.shed, pool, bus)

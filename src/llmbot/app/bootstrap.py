@@ -249,7 +249,7 @@ def build_conversation(
     )  # fmt: skip
     pipeline = Pipeline(
         admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,
-        stand_in_note=settings.streaming.stand_in_note, rules=documents.rules,
+        inbox.changes, stand_in_note=settings.streaming.stand_in_note, rules=documents.rules,
     )  # fmt: skip
     lanes = Lanes(pipeline, lambda message_id: erase_message(mechanisms.database, message_id))
     backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())

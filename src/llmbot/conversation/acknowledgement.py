@@ -38,7 +38,8 @@ class Acknowledgement:
     def generating(self, job: Job) -> None:
         """The model is asked. Nothing waits for this write: a lost one costs nothing."""
         job.times.context = self._clock.monotonic()
-        self._queue.move(job, JobState.GENERATING, f"attempt {job.attempts}")
+        if job.state is not JobState.GENERATING:  # as it is where an edit lets it begin anew
+            self._queue.move(job, JobState.GENERATING, f"attempt {job.attempts}")
 
     async def answered(self, job: Job, text: str) -> None:
         """The answer is whole, and durable when this returns: any later life delivers the same.
@@ -67,6 +68,10 @@ class Acknowledgement:
         )
         self._memory.took(turns)
         self._tell(job, reply, parts, "answered")
+
+    def withdrawn(self, job: Job) -> None:
+        """Its author took the question back before the first word of the answer."""
+        self._queue.move(job, JobState.DONE, "withdrawn by its author")
 
     def noticed(self, job: Job, reply: Reply, parts: int, reason: str) -> None:
         """The user has been told honestly that there is no answer."""

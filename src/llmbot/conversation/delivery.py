@@ -127,6 +127,7 @@ class Reply:
         self._task: asyncio.Task[None] | None = None
         self._calling = False
         self._standing_in = False
+        self._spoken = False
         self._closing = asyncio.Event()
         self._refusal: RefusedError | None = None
         self._unsure: TransientError | None = None
@@ -172,6 +173,21 @@ class Reply:
     def restart(self) -> None:
         """Another model starts the answer anew; what is shown stays until it has words."""
         self._split = GrowingSplit()
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether words of the answer stand on Discord, or are on their way there."""
+        return self._spoken
+
+    async def retract(self) -> None:
+        """Delete what stands in the answer's place: its question was taken back.
+
+        Raises:
+            TransientError: Discord could not be reached; try again later.
+            RefusedError: Discord will never let it be deleted.
+        """
+        await self._stop_showing()
+        await self._to_its_end(self._drop_from(0))
 
     @property
     def words_shown(self) -> bool:
@@ -292,6 +308,7 @@ class Reply:
 
     async def _show_growing(self) -> None:
         parts = self._split.parts()
+        self._spoken = self._spoken or bool(parts)
         # The part after the last stable one is still growing; those behind it may yet move.
         for number, part in enumerate(parts[: self._split.stable + 1]):
             await self._place(number, part)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from llmbot.conversation.admission import is_meant_for_us
+from llmbot.conversation.changes import Changes
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.gap_hold import GapHold
 from llmbot.conversation.job_store import JobStore
@@ -82,6 +83,7 @@ class Inbox:
         self._gap_since_s = 0.0
         self._announced = False
         self.gap = GapHold(queue, clock)
+        self.changes = Changes(queue, store)
         self.heard_s = 0.0
         self.commands: Callable[[CommandRequest], Awaitable[CommandReply | None]] | None = None
         self.session_ready: Callable[[bool, float, Sequence[KnownChannel]], None] | None = None
@@ -110,7 +112,7 @@ class Inbox:
             arrival.content = content
         elif (job := self.gap.held(message_id)) is not None:
             self._amend(job, content)
-        else:
+        elif not self.changes.edited(message_id, content):
             waiting = self._queue.waiting(message_id)
             if waiting is not None and waiting.inbound.content != content:
                 self._queue.amend(message_id, replace(waiting.inbound, content=content))
@@ -123,7 +125,7 @@ class Inbox:
         elif (held := self.gap.held(message_id)) is not None:
             self.gap.drop(message_id)
             self._withdraw(held)
-        else:
+        elif not self.changes.deleted(message_id):
             job = self._queue.waiting(message_id)
             if job is not None and not job.parts and self._queue.withdraw(message_id) is not None:
                 self._withdraw(job)

@@ -96,6 +96,8 @@ class Job:
     that an earlier life had begun it, so that parts of the reply may stand on Discord unrecorded.
     `told` is the last notice given while it waited for its turn.
     `rules` are what server, channel and user want, read anew at each attempt.
+    `changes` counts edits that let its answer begin anew; `withdrawn` says that its author took it
+    back before the first word.
     `attempts` counts leases that may have ended by the message's own doing, `pauses` all waits.
     """
 
@@ -114,6 +116,8 @@ class Job:
     pauses: int = 0
     times: Timeline = field(default_factory=Timeline)
     rules: Rules = BOTS_OWN
+    changes: int = 0
+    withdrawn: bool = False
 
     @property
     def message_id(self) -> int:

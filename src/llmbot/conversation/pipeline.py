@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
 from llmbot.conversation.answer_cache import AnswerCache
+from llmbot.conversation.changes import Changes
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery, Reply
 from llmbot.conversation.generation import Generation
@@ -36,6 +37,7 @@ class Pipeline:
     trouble: Trouble
     usher: Usher
     cache: AnswerCache
+    changes: Changes
     stand_in_note: bool = True
     """Whether an answer says when it came from another model than the preferred one."""
     rules: HouseRules | None = None
@@ -74,10 +76,23 @@ class Pipeline:
     async def _answer(self, job: Job, reply: Reply) -> None:
         reply.check()
         self.admission.admit(job)
-        text = await self._words(job, reply) if job.answer is None else job.answer
+        text = await self._text(job, reply) if job.answer is None else job.answer
+        if text is None:
+            await reply.retract()
+            self.acknowledgement.withdrawn(job)
+            return
         await self.acknowledgement.answered(job, text)
         parts = await reply.finish(text)
         self.acknowledgement.done(job, reply, parts)
+
+    async def _text(self, job: Job, reply: Reply) -> str | None:
+        """The answer to the question as its author left it; None for one that was taken back."""
+        while not job.withdrawn:
+            async with self.changes.watch(job, reply) as watch:
+                return await self._words(job, reply)
+            if watch.interrupted:
+                reply.restart()
+        return None
 
     async def _words(self, job: Job, reply: Reply) -> str:
         """The model's answer; while no model can, an earlier one to the same question."""

@@ -194,6 +194,11 @@ class JobQueue:
         """Whether a job waits and no earlier one of its author in its channel is still open."""
         return self._fair.is_first(job.order_key, job.message_id)
 
+    def leased(self, message_id: int) -> Job | None:
+        """A job that is being answered, or None."""
+        job = self._jobs.get(message_id)
+        return None if job is None or self.waiting(message_id) is not None else job
+
     def knows(self, message_id: int) -> bool:
         """Whether a job waits here or is being answered."""
         return message_id in self._jobs

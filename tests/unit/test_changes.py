@@ -1,0 +1,130 @@
+"""What an author does to a question that is being answered: edits it, or takes it back."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.support.conversation import talk
+from tests.support.discord import MemoryDiscord
+from tests.support.models import Piece, ScriptedModel
+
+from llmbot.conversation.delivery import DeliverySettings
+from llmbot.conversation.ports import Prompt
+from llmbot.conversation.usher import UsherSettings
+from llmbot.kernel.events import JobFailed, JobMoved
+
+
+class Slow:
+    """Says when it is asked, and answers with the question once it may."""
+
+    def __init__(self, *, first: str = "") -> None:
+        self.asked = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.questions: list[str] = []
+        self._first = first
+
+    def __call__(self, prompt: Prompt) -> list[Piece]:
+        question = prompt.turns[-1].text.split("\n")[1]
+        self.questions.append(question)
+        self.asked.set()
+        pieces: list[Piece] = [self.go_on, f"Answer to {question}."]
+        return [self._first, *pieces] if self._first else pieces
+
+
+async def test_an_edit_before_the_first_word_is_answered(tmp_path: Path) -> None:
+    """A question that is edited while the model thinks is asked anew, and answered once."""
+    slow = Slow()
+    async with talk(tmp_path / "db", ScriptedModel(slow)) as t:
+        failed: list[JobFailed] = []
+        t.bus.subscribe(
+            lambda p: failed.append(p.event) if isinstance(p.event, JobFailed) else None
+        )
+        inbound = t.question("teh question")
+        done = t.delivered(inbound.message_id)
+        t.inbox.on_message(inbound, None)
+        await slow.asked.wait()
+        t.inbox.on_message_edited(100, inbound.message_id, "the question")
+        slow.go_on.set()
+        await done
+        assert t.reply(inbound.message_id) == "Answer to the question."
+        assert len(t.discord.ours(100)) == 1
+        assert slow.questions == ["teh question", "the question"]
+        assert failed == []
+
+
+async def test_an_edit_after_the_first_word_changes_nothing(tmp_path: Path) -> None:
+    """Words that stand there are brought to their end; the model is asked once."""
+    slow = Slow(first="Well. ")
+    async with talk(tmp_path / "db", ScriptedModel(slow)) as t:
+        inbound = t.question("one")
+        done = t.delivered(inbound.message_id)
+        t.inbox.on_message(inbound, None)
+        await t.discord.changed.wait()
+        t.inbox.on_message_edited(100, inbound.message_id, "two")
+        t.inbox.on_message_deleted(100, inbound.message_id)
+        slow.go_on.set()
+        await done
+        assert t.reply(inbound.message_id) == "Well. Answer to one."
+
+
+async def test_edits_without_end_are_not_followed(tmp_path: Path) -> None:
+    """Nobody makes the bot ask the model more than a few times for one question."""
+    slow = Slow()
+    async with talk(tmp_path / "db", ScriptedModel(slow)) as t:
+        inbound = t.question("number 0")
+        done = t.delivered(inbound.message_id)
+        t.inbox.on_message(inbound, None)
+        for number in range(1, 10):
+            await slow.asked.wait()
+            slow.asked.clear()
+            t.inbox.on_message_edited(100, inbound.message_id, f"number {number}")
+            if len(slow.questions) == 4:
+                break
+        slow.go_on.set()
+        await done
+        assert t.reply(inbound.message_id) == "Answer to number 3."
+
+
+async def test_a_question_taken_back_while_the_model_thinks_is_not_answered(tmp_path: Path) -> None:
+    """Deleted before the first word: no answer, no notice left, and the next one has its turn."""
+    slow = Slow()
+    discord = MemoryDiscord()
+    async with talk(
+        tmp_path / "db",
+        ScriptedModel(slow),
+        discord=discord,
+        delivery=DeliverySettings(silence_s=0.01),
+        usher=UsherSettings(silence_s=0),
+        workers=1,
+    ) as t:
+        gone, other = t.question("gone"), t.question("other")
+        ended = t.bus.expect(
+            JobMoved, lambda e: e.message_id == gone.message_id and e.after == "done"
+        )
+        done = t.delivered(other.message_id)
+        t.inbox.on_message(gone, None)
+        await discord.changed.wait()
+        assert len(discord.ours(100, gone.message_id)) == 1
+        t.inbox.on_message(other, None)
+        t.inbox.on_message_deleted(100, gone.message_id)
+        assert "withdrawn" in (await ended).reason
+        slow.go_on.set()
+        await done
+        assert [m.reply_to for m in discord.ours(100)] == [other.message_id]
+
+
+async def test_a_stop_is_no_change(tmp_path: Path) -> None:
+    """A bot that stops just as a question is edited hands it back, as edited, to the next life."""
+    slow = Slow()
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", ScriptedModel(slow), discord=discord, grace_s=0) as t:
+        inbound = t.question("befor")
+        t.inbox.on_message(inbound, None)
+        await slow.asked.wait()
+        t.inbox.on_message_edited(100, inbound.message_id, "before")
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        done = t.delivered(inbound.message_id)
+        await t.pipeline.answer(await t.queue.next())
+        await done
+        assert t.reply(inbound.message_id) == "You said: before"
