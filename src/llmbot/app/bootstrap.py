@@ -13,20 +13,15 @@ from llmbot.adapters.discord_sync import CommandMemory
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
 from llmbot.adapters.pictures import PictureConverter
-from llmbot.app.documents import DocumentsService, MemoryService, build_documents, build_store
+from llmbot.app.documents import build_documents, build_store
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
 from llmbot.app.patience import build_assessor, build_controls, build_patience
+from llmbot.app.reconciling import build_reconciler
 from llmbot.app.reload_apply import apply_settings
-from llmbot.app.services import (
-    DatabaseService,
-    DiscordService,
-    HousekeepingService,
-    QueueService,
-    WorkerService,
-)
-from llmbot.app.supervisor import Service, Supervisor
+from llmbot.app.supervision import build_supervisor
+from llmbot.app.supervisor import Service
 from llmbot.app.translate import (
     admission_settings,
     attachment_settings,
@@ -81,11 +76,6 @@ from llmbot.storage.documents import DocumentStore
 MEMORY_TEXT = 4000
 """Characters kept of each turn."""
 
-RETENTION_S = 30 * 86_400.0
-"""How long the record of an ended message is kept: far longer than anything can come again."""
-
-STOP_EXTRA_S = 5.0
-"""For closing what remains once the answers under way have had their grace."""
 
 QUEUE_HARD_FACTOR = 4
 """Memory holds at most so many times the queue's capacity, even while nothing can be shed."""
@@ -254,6 +244,7 @@ def build_conversation(
     lanes = Lanes(pipeline, lambda message_id: erase_message(mechanisms.database, message_id))
     backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())
     backfill.judged = documents.rules.judged
+    workers = Workers(queue, lanes.answer, lanes.shed, mechanisms.pool, bus)
     return Conversation(
         inbox=inbox,
         recent=recent,
@@ -264,7 +255,7 @@ def build_conversation(
         acknowledgement=acknowledgement,
         pipeline=pipeline,
         lanes=lanes,
-        workers=Workers(queue, lanes.answer, lanes.shed, mechanisms.pool, bus),
+        workers=workers,
         catch_up=CatchUp(backfill, store, clock),
         discord=rest,
         patience=patience,
@@ -273,6 +264,7 @@ def build_conversation(
         privacy=build_privacy(house, mechanisms, recent, cache),
         controls=build_controls(mechanisms),
         assessor=build_assessor(house, mechanisms, edges, generation),
+        reconciler=build_reconciler(house, mechanisms, rest, inbox, workers, acknowledgement),
     )
 
 
@@ -335,65 +327,3 @@ def build(
     inbox.commands = make_commands().handle
     mechanisms.queue.shed = conversation.workers.shed
     return Bot(house, mechanisms, edges, conversation, supervisor, switchboard, make_commands)
-
-
-def build_supervisor(
-    house: House,
-    mechanisms: Mechanisms,
-    edges: Edges,
-    conversation: Conversation,
-    state: Callable[[], BotState],
-    first: Sequence[Service],
-) -> Supervisor:
-    """The supervision tree: what each service needs stands in `services.py`."""
-    deadlines = house.settings.deadlines
-    seat: list[Supervisor] = []
-    services: list[Service] = [
-        *first,
-        DatabaseService(mechanisms.database),
-        DocumentsService(mechanisms.documents, house, mechanisms.database, lambda: seat[0]),
-        QueueService(
-            mechanisms.queue,
-            mechanisms.store,
-            mechanisms.limits,
-            mechanisms.modes,
-            mechanisms.database,
-            house.bus,
-        ),
-        DiscordService(edges.discord, conversation.inbox, conversation.catch_up, edges.fetcher),
-        WorkerService(
-            conversation.workers,
-            conversation.patience,
-            conversation.catch_up,
-            edges.chain,
-            deadlines.shutdown_grace_s,
-            lambda: seat[0],
-        ),
-        MemoryService(
-            mechanisms.documents.memory,
-            conversation.summaries,
-            conversation.privacy,
-            house.clock,
-            lambda: seat[0],
-        ),
-        HousekeepingService(
-            conversation.inbox,
-            mechanisms.store,
-            house.clock,
-            RETENTION_S,
-            lambda: seat[0],
-            edges.discord.presence,
-            state,
-            conversation.assessor,
-        ),
-    ]
-    supervisor = Supervisor(
-        services,
-        house.bus,
-        house.clock,
-        start_deadline_s=deadlines.start_s,
-        stop_grace_s=deadlines.shutdown_grace_s + STOP_EXTRA_S,
-        rng=house.rng,
-    )
-    seat.append(supervisor)
-    return supervisor

@@ -38,6 +38,7 @@ from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.privacy import Privacy
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
+from llmbot.conversation.reconcile import Reconciler
 from llmbot.conversation.summaries import Summaries
 from llmbot.conversation.switchboard import Switchboard
 from llmbot.conversation.usher import Usher
@@ -146,6 +147,7 @@ class Conversation:
     privacy: Privacy
     controls: Controls
     assessor: Assessor
+    reconciler: Reconciler
 
 
 @dataclass(frozen=True, slots=True)

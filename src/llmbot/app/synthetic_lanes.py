@@ -114,6 +114,7 @@ def _pipeline(
         trouble,
         conversation.patience.usher,
         cache,
+        conversation.inbox.changes,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llmbot.conversation.delivery import Reply
 from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.memory import Remembered
@@ -34,6 +36,8 @@ class Acknowledgement:
         self._clock = clock
         self._memory = memory
         self._memory_text = memory_text
+        self.delivered: Callable[[Job], None] | None = None
+        """Told of each job whose whole answer landed."""
 
     def generating(self, job: Job) -> None:
         """The model is asked. Nothing waits for this write: a lost one costs nothing."""
@@ -67,6 +71,8 @@ class Acknowledgement:
             memory_max=JOURNAL_MAX,
         )
         self._memory.took(turns)
+        if self.delivered is not None:
+            self.delivered(job)
         self._tell(job, reply, parts, "answered")
 
     def withdrawn(self, job: Job) -> None:

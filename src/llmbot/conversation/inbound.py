@@ -295,6 +295,10 @@ class Inbox:
             self._stored_cursor = place.cursor
             _look_at(self._store.keep_cursor(place.cursor))
 
+    def has(self, message_id: int) -> bool:
+        """Whether a message is on its way to the queue, or held before it."""
+        return message_id in self._arriving or self.gap.held(message_id) is not None
+
     async def drain(self) -> None:
         """Wait for the claims that are on their way."""
         while self._pending:

@@ -53,6 +53,12 @@ class Workers:
         """How many jobs that overload pushed out are not told yet."""
         return len(self._leaving) + len(self._shedding)
 
+    def has(self, message_id: int) -> bool:
+        """Whether leave is being taken of a message that overload pushed out."""
+        if any(job.message_id == message_id for job in self._leaving):
+            return True
+        return any(task.get_name() == f"shed-{message_id}" for task in self._shedding)
+
     async def run(self) -> None:
         """Take jobs until cancelled; those under way go on, see `drain`."""
         while True:

@@ -1,0 +1,131 @@
+"""Ledger against channel: what is found amiss is mended, and nobody else's work is undone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.support.conversation import Talk, talk
+
+from llmbot.conversation.jobs import Job, JobState, Priority
+from llmbot.conversation.messages import ChannelMessage
+from llmbot.conversation.reconcile import Reconciled, Reconciler, ReconcileSettings
+from llmbot.conversation.reconcile_ledger import Ledger
+
+AT_ONCE = ReconcileSettings(settled_s=-1.0)
+"""Everything counts as settled."""
+
+
+def reconciler(t: Talk, settings: ReconcileSettings = AT_ONCE) -> Reconciler:
+    """One for this conversation."""
+    return Reconciler(
+        t.discord,
+        t.store,
+        Ledger(t.database),
+        t.queue,
+        t.queue.knows,
+        t.bus,
+        t.clock,
+        settings,
+    )
+
+
+async def asked(t: Talk, text: str = "hello") -> int:
+    """A question that was answered, and is so on the disk."""
+    delivered = await t.ask(text)
+    await t.store.tell(delivered.message_id, "looked", "")
+    return delivered.message_id
+
+
+async def test_a_sound_ledger_is_left_alone(tmp_path: Path) -> None:
+    """Where all is well nothing is changed, and the figures say so."""
+    async with talk(tmp_path / "db") as t:
+        await asked(t)
+        before = list(t.discord.ours(100))
+        judge = reconciler(t)
+        told = await judge.look()
+        assert told == Reconciled(1, 0, 0, 0, 0, 0, complete=True)
+        assert t.discord.ours(100) == before
+        assert judge.facts().checked == 1
+
+
+async def test_a_doubled_answer_is_taken_away(tmp_path: Path) -> None:
+    """A message of ours that the ledger does not know is deleted, at second sight."""
+    async with talk(tmp_path / "db") as t:
+        question = await asked(t)
+        ours = t.discord.ours(100, question)[0]
+        t.discord.seed(replace(ours, id=ours.id + 1))
+        judge = reconciler(t)
+        await judge.look()
+        assert len(t.discord.ours(100)) == 2
+        told = await judge.look()
+        assert (told.doubled, told.mended) == (0, 1)
+        assert t.discord.ours(100) == [ours]
+
+
+async def test_a_text_that_a_late_call_overwrote_is_put_right(tmp_path: Path) -> None:
+    """A part that does not hold what was delivered is edited to it."""
+    async with talk(tmp_path / "db") as t:
+        judge = reconciler(t)
+        question = await asked(t)
+        ours = t.discord.ours(100, question)[0]
+        now = t.clock.wall()
+        job = Job(t.question("hello", message_id=question), Priority.USER, JobState.DONE, now, now)
+        job.answer = ours.content
+        judge.delivered(job)
+        t.discord.channels[100] = [
+            replace(m, content="You sa") if m.id == ours.id else m for m in t.discord.channels[100]
+        ]
+        told = await judge.look()
+        assert (told.cut, told.mended) == (0, 1)
+        assert t.reply(question) == "You said: hello"
+
+
+async def test_what_somebody_deleted_stays_deleted(tmp_path: Path) -> None:
+    """A confirmed message that is gone was removed by a moderator; it is counted, not repeated."""
+    async with talk(tmp_path / "db") as t:
+        question = await asked(t)
+        await t.discord.delete(100, t.discord.ours(100, question)[0].id)
+        judge = reconciler(t)
+        await judge.look()
+        told = await judge.look()
+        assert (told.lost, told.removed, told.mended) == (0, 1, 0)
+        assert t.discord.ours(100) == []
+
+
+async def test_an_open_message_that_nobody_has_is_answered(tmp_path: Path) -> None:
+    """What the ledger calls open and no queue knows goes back into the queue, at second sight."""
+    async with talk(tmp_path / "db") as t:
+        other = t.question("orphan")
+        await t.store.claim(other, Priority.USER, None)
+        judge = reconciler(t)
+        await judge.look()
+        done = t.delivered(other.message_id)
+        told = await judge.look()
+        await done
+        assert (told.lost, told.mended) == (0, 1)
+        assert t.reply(other.message_id) == "You said: orphan"
+
+
+async def test_a_round_keeps_within_its_calls(tmp_path: Path) -> None:
+    """However many channels there are, a round asks Discord a bounded number of times."""
+    async with talk(tmp_path / "db") as t:
+        for channel in range(100, 110):
+            delivered = await t.ask("hello", channel=channel)
+        await t.store.tell(delivered.message_id, "looked", "")
+        t.discord.calls.clear()
+        told = await reconciler(t, replace(AT_ONCE, calls_max=3)).look()
+        assert not told.complete
+        assert t.discord.calls == ["history"] * 3
+
+
+async def test_other_peoples_messages_are_never_touched(tmp_path: Path) -> None:
+    """A person's reply to the same question is no surplus of ours."""
+    async with talk(tmp_path / "db") as t:
+        question = await asked(t)
+        theirs = ChannelMessage(next(t.ids), 100, 8, "bob", "me too", reply_to=question)
+        t.discord.seed(theirs)
+        judge = reconciler(t)
+        await judge.look()
+        assert (await judge.look()).mended == 0
+        assert theirs in t.discord.channels[100]
