@@ -41,6 +41,30 @@ async def test_an_end_that_the_disk_refused_is_written_later(tmp_path: Path) -> 
         assert t.store.sure.again() == 0
 
 
+async def test_an_end_names_every_part_of_its_reply(tmp_path: Path) -> None:
+    """Whatever became of a part's own record, whoever reads of the end reads of the part."""
+    faulty: list[FaultyDatabase] = []
+
+    def wrap(database: Database) -> Database:
+        faulty.append(FaultyDatabase(database))
+        return faulty[0]
+
+    def refuse_one(call: str) -> LlmbotError | None:
+        if call == "send":
+            left = [StoreUnavailableError("disk full")]
+            faulty[0].fault = lambda _: left.pop() if left else None
+        return None
+
+    whole = DeliverySettings(streaming=False)
+    async with talk(tmp_path / "db", wrap=wrap, delivery=whole) as t:
+        t.discord.fault = refuse_one
+        await t.ask("hello")
+        await t.store.tell(1, "looked", "")
+        assert await t.store.counts() == {"done": 1}
+        assert len(t.store.sure) == 1
+        assert await t.store.is_ours(t.discord.ours(100)[0].id) is not None
+
+
 @pytest.mark.parametrize("refused", [0, 1])
 async def test_a_later_fact_is_never_overwritten_by_an_earlier_one(
     tmp_path: Path, refused: int

@@ -143,6 +143,15 @@ def _traffic(bot: Running) -> Iterator[Reading]:
     yield Reading("llmbot_workers_limit", controls.pool_facts().limit)
     yield Reading("llmbot_degradation_level", controls.modes.ladder.level.rank)
     yield Reading("llmbot_maintenance", float(controls.modes.maintenance))
+    ledger = bot.conversation.reconciler.facts()
+    if ledger.rounds:
+        for kind, count in (
+            ("lost", ledger.lost),
+            ("doubled", ledger.doubled),
+            ("cut", ledger.cut),
+        ):
+            yield Reading("llmbot_ledger_amiss", count, (kind,))
+        yield Reading("llmbot_ledger_mended", ledger.mended)
     totals = bot.operations.mutexes.totals()
     yield Reading("llmbot_mutexes_held", totals.held)
     yield Reading("llmbot_mutexes_waiting", totals.waiting)

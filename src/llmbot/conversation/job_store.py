@@ -118,6 +118,9 @@ class JobStore:
     ) -> asyncio.Future[None]:
         """Write the job as it stands now, in its new state; an end forgets its texts.
 
+        An end names all parts of the reply once more: whatever became of the trailing writes, what
+        stands on Discord for an ended message and is not in its record is a surplus.
+
         `remember` goes into the conversation's memory in the same commit, which is then cut to the
         `memory_max` newest turns.
         """
@@ -136,8 +139,15 @@ class JobStore:
             job.message_id,
         )
         message_id, channel_id = job.message_id, job.inbound.channel_id
+        parts = job.parts if after in ENDED else ()
 
         def work(session: Session) -> None:
+            for sent in parts:
+                session.execute(
+                    "INSERT INTO parts (message_id, part, discord_id, sent_s) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (message_id, part) DO NOTHING",
+                    (message_id, sent.part, sent.discord_id, now),
+                )
             session.execute(
                 "UPDATE jobs SET state = ?, attempts = ?, owner = ?, due_s = ?, updated_s = ?, "
                 "answer = ?, answer_note = ?, noticed = ? WHERE message_id = ?",

@@ -73,7 +73,10 @@ class Reconciled:
 
 @dataclass(slots=True)
 class ReconcileFacts:
-    """The sums of this life; `lost`, `doubled` and `cut` are what is not mended."""
+    """`rounds`, `checked` and `mended` are sums of this life, the others the last round's.
+
+    `lost`, `doubled` and `cut` are what is amiss and not mended.
+    """
 
     rounds: int = 0
     checked: int = 0
@@ -268,7 +271,7 @@ class Reconciler:
         facts.rounds += 1
         facts.checked += checked
         facts.mended += mended
-        facts.removed += current.removed
+        facts.removed = current.removed
         facts.last_s = self._clock.wall()
         left = {kind: current.found[kind] - current.mended[kind] for kind in _KINDS}
         facts.lost, facts.doubled, facts.cut = left["lost"], left["doubled"], left["cut"]

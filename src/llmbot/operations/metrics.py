@@ -79,6 +79,8 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "llmbot_store_waiting": ("Units of work that wait for the disk", ()),
     "llmbot_store_commit_seconds": ("The last commit, until it was durable", ()),
     "llmbot_store_bytes": ("The database with its write-ahead log", ()),
+    "llmbot_ledger_amiss": ("In the ledger's last comparison with the channels", ("kind",)),
+    "llmbot_ledger_mended": ("By those comparisons since the start", ()),
     "llmbot_mutexes_held": ("Named mutexes that are held", ()),
     "llmbot_mutexes_waiting": ("Tasks that wait for a named mutex", ()),
     "llmbot_model_quota_remaining": ("Calls left", ("model", "window")),
