@@ -32,6 +32,7 @@ test: install-dev ## Run linters, type checker and tests
 
 bench: install-dev ## Measure llmbot beside a bare bot; QUICK=--quick for a short run
 	@$(BIN)/python -m benchmarks.run $(QUICK)
+	@$(BIN)/python -m benchmarks.trouble $(QUICK)
 
 crash: install-dev ## Kill the real bot with signal 9 again and again and count what was lost
 	@$(BIN)/python -m tests.crash.kills $(ARGS)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import discord
 import uvloop
+from benchmarks.lag import watched
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from google import genai
@@ -65,12 +67,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulators", required=True, help="their address, http://host:port")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--lag", required=True, type=Path, help="file for the lag of the loop")
     options = parser.parse_args()
     Route.BASE = f"{options.simulators}/api/v10"
     DiscordWebSocket.DEFAULT_GATEWAY = URL(f"{options.simulators}/gateway").with_scheme("ws")
     http = types.HttpOptions(base_url=f"{options.simulators}/gemini", api_version="v1beta")
     gemini = genai.Client(api_key="simulated-key", http_options=http)
-    uvloop.run(BareBot(gemini, options.model).start("simulated-token"))
+    bot = BareBot(gemini, options.model).start("simulated-token")
+    uvloop.run(watched(bot, options.lag))
 
 
 if __name__ == "__main__":

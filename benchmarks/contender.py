@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from benchmarks.lag import read_lags
 from benchmarks.stage import MODEL, Stage
 
 from llmbot.kernel.clock import SystemClock
@@ -42,10 +43,11 @@ def pin(pid: int, core: int) -> bool:
 class Contender:
     """One running bot."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
-        """Watch a process that was just started, which writes to `log`."""
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path, lag: Path) -> None:
+        """Watch a process just started that writes to `log`, and its loop's lag to `lag`."""
         self.name = name
         self._log = log
+        self._lag = lag
         self._process = process
         self.pid = process.pid
         self._watched = psutil.Process(process.pid)
@@ -60,6 +62,10 @@ class Contender:
     def rss_mib(self) -> float:
         """Resident memory."""
         return float(self._watched.memory_info().rss) / MIB
+
+    def lags_ms(self) -> list[float]:
+        """How late its loop was at each look since the start; see `lag.py`."""
+        return read_lags(self._lag)
 
     async def ready(self, stage: Stage) -> None:
         """Return once it has answered a message.
@@ -92,16 +98,29 @@ class Contender:
 
 
 @contextmanager
-def contender(name: str, address: str, directory: Path, *, core: int | None) -> Iterator[Contender]:
-    """Run a bot on the simulators at `address`, its files in `directory`."""
+def contender(
+    name: str,
+    address: str,
+    directory: Path,
+    *,
+    core: int | None,
+    models: Sequence[str] = (MODEL,),
+    options: Sequence[str] = (),
+) -> Iterator[Contender]:
+    """Run a bot on the simulators at `address`, its files in `directory`.
+
+    The bare bot knows the first of the models only, and none of the further options.
+    """
     module = {"llmbot": "benchmarks.whole_bot", "bare": "benchmarks.bare_bot"}[name]
-    command = [sys.executable, "-m", module, "--simulators", address, "--model", MODEL]
+    command = [sys.executable, "-m", module, "--simulators", address]
+    command += ["--model", models[0] if name == "bare" else ",".join(models)]
+    command += ["--lag", str(directory / "lag")]
     if name == "llmbot":
-        command += ["--directory", str(directory)]
+        command += ["--directory", str(directory), *options]
     path = directory / f"{name}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log)  # noqa: S603 - our own two modules
-    bot = Contender(name, process, path)
+    bot = Contender(name, process, path, directory / "lag")
     try:
         if core is not None:
             pin(process.pid, core)

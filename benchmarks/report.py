@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from statistics import median
 
@@ -64,16 +64,16 @@ def medians(rounds: list[Figures]) -> Figures:
     return told
 
 
-def table(told: Mapping[str, Figures]) -> str:
-    """All figures side by side, with the ratio of the first bot to the second."""
+def table(told: Mapping[str, Figures], rows: Iterable[tuple[str, str]] = ()) -> str:
+    """All figures side by side, with the ratio of the first bot to the second.
+
+    `rows` are labels and names of figures, in place of the usual ones; without a name, a heading.
+    """
     names = list(told)
     head = f"{'':<44}" + "".join(f"{name:>10}" for name in names)
     lines = [head + (f"{'ratio':>10}" if len(names) > 1 else "")]
-    for label, key in (
-        *_LINES,
-        ("all rounds together", ""),
-        *((f"  questions {c}", c) for c in CHECKS),
-    ):
+    usual = (*_LINES, ("all rounds together", ""), *((f"  questions {c}", c) for c in CHECKS))
+    for label, key in tuple(rows) or usual:
         if not key:
             lines.append(label)
             continue
@@ -103,7 +103,7 @@ def aims(told: Mapping[str, Figures]) -> str:
         rows.append(("throughput to the bare bot's", ratio, aim, ratio >= THROUGHPUT_RATIO_MIN))
     if ours["growth.asked"] < CONVERSATIONS_MIN:
         # Caches are still filling: neither figure says what it is meant to say.
-        return _aim_lines(rows)
+        return aim_lines(rows)
     rss = ours["growth.rss_max_mib"]
     many = f"memory with {ours['growth.asked']:.0f} conversations (MiB)"
     rows.append((many, rss, f"< {RSS_MIB_MAX:g}", rss < RSS_MIB_MAX))
@@ -117,10 +117,11 @@ def aims(told: Mapping[str, Figures]) -> str:
             slope <= FLAT_MIB_PER_1000_MAX,
         )
     )
-    return _aim_lines(rows)
+    return aim_lines(rows)
 
 
-def _aim_lines(rows: list[tuple[str, float, str, bool]]) -> str:
+def aim_lines(rows: Iterable[tuple[str, float, str, bool]]) -> str:
+    """What was aimed at beside what was measured: label, value, aim, whether it is met."""
     lines = [f"\n{'aim':<54}{'measured':>10}{'wanted':>10}"]
     for label, value, wanted, met in rows:
         lines.append(f"{label:<54}{_number(value):>10}{wanted:>10}  {'met' if met else 'MISSED'}")

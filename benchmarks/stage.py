@@ -7,6 +7,7 @@ takes it in: one process, one monotonic clock, and nothing of the driver between
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,16 +20,20 @@ from llmbot.simulators.discord.core import Core
 from llmbot.simulators.discord.model import Channel, Message
 from llmbot.simulators.discord.ratelimits import RateLimits
 from llmbot.simulators.discord.settings import DiscordSettings
+from llmbot.simulators.faults import FaultBoard
 from llmbot.simulators.gemini.answers import compose
 from llmbot.simulators.gemini.questions import read_question
+from llmbot.simulators.gemini.service import SimulatedGemini
 from llmbot.simulators.server import Simulators, SimulatorSettings
 
 SEED = 0
 MODEL = "gemini-3.5-flash-lite"
+STAND_IN = "gemini-3.1-flash-lite"
 _KINDS = ("paragraphs", "chat", "paragraphs", "list", "paragraphs")
 _LONG_EVERY = 20
 _LONG_CHARACTERS = 3500
 _OUT_OF_REACH = 1_000_000
+_FOOTNOTE = re.compile(r"^-# .*$", re.MULTILINE)
 _ROUTES = (
     "POST /channels/{}/messages",
     "PATCH /channels/{}/messages/{}",
@@ -54,10 +59,18 @@ class Exchange:
         """Whether the reply is the model's answer: nothing missing, nothing twice."""
         return _bare_text("".join(self.parts.values())) == self.expected
 
+    @property
+    def cut(self) -> bool:
+        """Whether the reply ends within the model's answer."""
+        text = _bare_text("".join(self.parts.values()))
+        return bool(text) and not self.whole and self.expected.startswith(text)
 
-def question_text(number: int) -> str:
+
+def question_text(number: int, given: str = "") -> str:
     """A question that no other is like; one in twenty has an answer of two messages."""
-    if number % _LONG_EVERY == _LONG_EVERY - 1:
+    if given:
+        kind = f"[[{given}]]"
+    elif number % _LONG_EVERY == _LONG_EVERY - 1:
         kind = f"[[paragraphs]][[length:{_LONG_CHARACTERS}]]"
     else:
         kind = f"[[{_KINDS[number % len(_KINDS)]}]]"
@@ -67,12 +80,17 @@ def question_text(number: int) -> str:
 class Stage:
     """One set of simulators with one bot on it, and the record of what was said."""
 
-    def __init__(self) -> None:
-        """Discord's rate limits are out of reach until `limit` is called; the model is instant."""
+    def __init__(self, *, first_word_s: float = 0.0, chunk_s: float = 0.0) -> None:
+        """Discord's rate limits are out of reach until `limit` is called.
+
+        The model's pace is given in seconds before its first words and between its words.
+        """
         discord = DiscordSettings(
             guild_names=("Bench",), feed_events_max=1, replay_events_max=1000, messages_max=50_000
         )
-        settings = SimulatorSettings(seed=SEED, first_word_s=0.0, chunk_s=0.0, discord=discord)
+        settings = SimulatorSettings(
+            seed=SEED, first_word_s=first_word_s, chunk_s=chunk_s, discord=discord
+        )
         self._simulators = Simulators(settings)
         # There is no public way to hear of a message in the step in which it is taken in.
         self._core: Core = self._simulators.discord._core  # noqa: SLF001 - see the line above
@@ -109,6 +127,16 @@ class Stage:
         self._core.limits = RateLimits(settings, SystemClock().monotonic)
 
     @property
+    def board(self) -> FaultBoard:
+        """The faults that can be switched on."""
+        return self._simulators.board
+
+    @property
+    def gemini(self) -> SimulatedGemini:
+        """The simulated provider: its quotas, and what it was asked."""
+        return self._simulators.gemini
+
+    @property
     def bot_is_here(self) -> bool:
         """Whether a bot listens."""
         return any(session.link is not None for session in self._core.sessions)
@@ -121,10 +149,13 @@ class Stage:
             counted["429"] = counted.get("429", 0) + statuses.get("429", 0)
         return counted
 
-    def ask(self, user: str, channel: str | None) -> Exchange:
-        """Ask the next question as a user, in a channel by a mention or (None) directly."""
+    def ask(self, user: str, channel: str | None, *, kind: str = "") -> Exchange:
+        """Ask the next question as a user, in a channel by a mention or (None) directly.
+
+        `kind` is the kind of its answer; without it they vary, and one in twenty is long.
+        """
         number, self._asked = self._asked, self._asked + 1
-        text = question_text(number)
+        text = question_text(number, kind)
         place: dict[str, Any] = {"dm": True} if channel is None else {"channel": channel}
         body = {"user": user, "content": text, "mention_bot": channel is not None, **place}
         expected = _bare_text(compose(SEED, read_question(text)).text)
@@ -169,12 +200,12 @@ class Stage:
 
 
 def _bare_text(text: str) -> str:
-    """The text without the blanks that a border between two messages swallows."""
-    return "".join(text.split())
+    """The text without footnotes, and the blanks that a border between two messages swallows."""
+    return "".join(_FOOTNOTE.sub("", text).split())
 
 
 def _ignore(_: Exchange) -> None:
     """Nobody waits for this answer."""
 
 
-__all__ = ["MODEL", "Exchange", "Stage", "question_text"]
+__all__ = ["MODEL", "STAND_IN", "Exchange", "Stage", "question_text"]
