@@ -71,7 +71,10 @@ class Heard:
     def on_message_deleted(self, channel_id: int, message_id: int) -> None:
         self.deletions.put_nowait((channel_id, message_id))
 
-    def on_session(self, *, resumed: bool, channels: Sequence[KnownChannel]) -> None:
+    def on_session(
+        self, *, resumed: bool, channels: Sequence[KnownChannel], session_id: str
+    ) -> None:
+        del session_id
         self.sessions.put_nowait((resumed, list(channels)))
 
     async def on_command(self, request: CommandRequest) -> CommandReply | None:

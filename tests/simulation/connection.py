@@ -255,11 +255,13 @@ class SimulatedConnection:
             if frame.kind == "READY":
                 up_at = self._clock.monotonic()
                 self._begin_session(line, frame)
+            elif self._lacks_one_before(frame):
+                return Ending(End.LOST, up_s=0.0, progress=True)
             elif frame.kind == "RESUMED":
                 up_at = self._clock.monotonic()
-                self._resumed(frame)
-            elif not self._take(frame):
-                return Ending(End.LOST, up_s=0.0, progress=True)
+                self._resumed()
+            else:
+                self._take(frame)
         up_s = 0.0 if up_at is None else self._clock.monotonic() - up_at
         return Ending(line.ended or End.LOST, up_s=up_s, progress=self._events > 0)
 
@@ -276,34 +278,45 @@ class SimulatedConnection:
         await self._clock.sleep(self._rng.uniform(0.0, 2.0))
         if self.line is line:
             channels = self._places()
-            self._tell(lambda: self._handler.on_session(resumed=False, channels=channels))
+            self._announce(resumed=False, channels=channels)
 
-    def _resumed(self, frame: Frame) -> None:
-        if self._ladder.session is not None and frame.sequence is not None:
-            self._ladder.session.sequence = frame.sequence
+    def _resumed(self) -> None:
         self._ladder.up()
         self._resuming = False
         self.resumes += 1
         channels = self._places() if self._knows_places else ()
-        self._tell(lambda: self._handler.on_session(resumed=True, channels=channels))
+        self._announce(resumed=True, channels=channels)
         self._up.set()
+
+    def _announce(self, *, resumed: bool, channels: Sequence[KnownChannel]) -> None:
+        session_id = self._ladder.session.id if self._ladder.session is not None else ""
+        self._tell(
+            lambda: self._handler.on_session(
+                resumed=resumed, channels=channels, session_id=session_id
+            )
+        )
 
     def _places(self) -> Sequence[KnownChannel]:
         return tuple(c.known() for c in self._server.channels.values() if c.guild_id is not None)
 
     # ── events ──────────────────────────────────────────────────────────────────────────────────
 
-    def _take(self, frame: Frame) -> bool:
-        """One event; False where one before it is missing, so that it must be asked for."""
+    def _lacks_one_before(self, frame: Frame) -> bool:
+        """Whether an event before this one is missing, so that it must be asked for, once."""
+        session = self._ladder.session
+        if session is None or frame.sequence is None:
+            return False
+        if frame.sequence > session.sequence + 1 and session.sequence != self._gap_tried:
+            self._gap_tried = session.sequence
+            return True
+        session.sequence = max(session.sequence, frame.sequence)
+        return False
+
+    def _take(self, frame: Frame) -> None:
+        """One event."""
         session, event = self._ladder.session, frame.event
         if event is None:
-            return True
-        if session is not None and frame.sequence is not None:
-            missing = frame.sequence > session.sequence + 1
-            if missing and session.sequence != self._gap_tried:
-                self._gap_tried = session.sequence
-                return False
-            session.sequence = max(session.sequence, frame.sequence)
+            return
         cursor = session.cursor if session is not None else None
         source = Source.REPLAYED if self._resuming else Source.LIVE
         post = event.post
@@ -321,7 +334,6 @@ class SimulatedConnection:
             self._tell(lambda: self._handler.on_message_deleted(post.channel_id, post.id))
         else:
             self._tasks.start(self._command(post), "discord-command")
-        return True
 
     def _inbound(self, event: Event, source: Source) -> Inbound:
         post = event.post

@@ -317,6 +317,8 @@ class Server:
         for number, event in session.events:
             if number > sequence:
                 listener.push(Frame(event.kind, number, event))
+        # Its number goes on from the last event's: a listener that lacks one sees it here.
+        session.sequence += 1
         listener.push(Frame("RESUMED", session.sequence))
 
     def leave(self, listener: Listener) -> None:

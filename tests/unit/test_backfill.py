@@ -13,20 +13,22 @@ from tests.support.discord import MemoryDiscord
 from llmbot.conversation.backfill import BackfillSettings
 from llmbot.conversation.messages import ChannelMessage, Inbound, SessionCursor
 from llmbot.conversation.ports import KnownChannel
+from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import (
     DiscordForbiddenError,
     DiscordUnavailableError,
     LlmbotError,
 )
-from llmbot.kernel.events import BackfillDone
+from llmbot.kernel.events import BackfillDone, MessageAccepted
+from llmbot.kernel.ids import snowflake_at
 
 OLD = 10**6 << 22
 """Some seventeen minutes of snowflakes."""
 
 
-def new_session(t: Talk, channels: Sequence[KnownChannel]) -> None:
+def new_session(t: Talk, channels: Sequence[KnownChannel], session_id: str = "s2") -> None:
     """Let a session begin that replays nothing."""
-    t.inbox.on_session(resumed=False, channels=channels)
+    t.inbox.on_session(resumed=False, channels=channels, session_id=session_id)
 
 
 def missed(t: Talk, text: str, **more: object) -> Inbound:
@@ -160,7 +162,7 @@ async def test_a_life_that_died_in_its_search_is_followed_by_one_that_ends_it(
     async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
         assert not t.catch_up.lacks_channels
         done = asyncio.ensure_future(t.delivered(asked.message_id))
-        t.inbox.on_session(resumed=True, channels=[])
+        t.inbox.on_session(resumed=True, channels=[], session_id="s2")
         await done
     async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
         assert await t.store.meta("gap") == ""
@@ -226,10 +228,9 @@ async def test_an_announcement_that_is_late_does_not_end_the_search(tmp_path: Pa
         assert [m.reply_to for m in discord.ours(100)] == [asked.message_id, live.message_id]
         # Its connection was lost before it could be announced; it was resumed since.
         found = asyncio.ensure_future(t.delivered(elsewhere.message_id))
-        t.inbox.on_session(resumed=True, channels=())
-        t.inbox.on_session(
-            resumed=True, channels=[KnownChannel(c, 1, elsewhere.message_id) for c in (100, 200)]
-        )
+        t.inbox.on_session(resumed=True, channels=(), session_id="s2")
+        channels = [KnownChannel(c, 1, elsewhere.message_id) for c in (100, 200)]
+        t.inbox.on_session(resumed=True, channels=channels, session_id="s2")
         await found
 
 
@@ -239,3 +240,19 @@ async def test_discord_knows_whose_message_a_reply_is_to(tmp_path: Path) -> None
         reply = t.question("why?", mentions_us=False, reply_to=12345)
         t.discord.seed(replace(t.as_it_stands(reply), replies_to_us=True))
         await answered(t, reply, channels=[KnownChannel(100, 1, reply.message_id)])
+
+
+async def test_a_session_that_ended_before_its_first_event_hides_no_gap(tmp_path: Path) -> None:
+    """What was missed after a short-lived session is found though the next one speaks first."""
+    clock = ManualClock()
+    async with talk(tmp_path / "db", catching_up=True, running=False, clock=clock) as t:
+        searched = asyncio.ensure_future(t.bus.expect(BackfillDone))
+        new_session(t, [KnownChannel(100, 1, None)], "s2")
+        await asyncio.wait_for(searched, 10)
+        asked = missed(t, "<@42> hello")
+        clock.advance(600)
+        live = t.question("live", message_id=snowflake_at(clock.wall()))
+        found = t.bus.expect(MessageAccepted, lambda event: event.message_id == asked.message_id)
+        t.inbox.on_message(live, SessionCursor("s3", 1, "ws://gateway"))
+        new_session(t, [KnownChannel(100, 1, live.message_id)], "s3")
+        await asyncio.wait_for(found, 10)

@@ -174,7 +174,8 @@ async def test_live_messages_wait_for_what_was_missed(tmp_path: Path) -> None:
         last = t.delivered(live.message_id)
         t.inbox.on_message(live, at(3, "s2"))
         await t.inbox.drain()
-        t.inbox.on_session(resumed=False, channels=[KnownChannel(100, 1, live.message_id)])
+        channels = [KnownChannel(100, 1, live.message_id)]
+        t.inbox.on_session(resumed=False, channels=channels, session_id="s2")
         await last
         order = [m.reply_to for m in discord.ours(100)][1:]
         assert order == [missed.message_id, live.message_id]
@@ -192,7 +193,7 @@ async def test_channels_without_news_do_not_wait(tmp_path: Path) -> None:
             KnownChannel(100, 1, live.message_id),
             KnownChannel(200, 1, live.message_id - (10**6 << 22)),
         ]
-        t.inbox.on_session(resumed=False, channels=channels)
+        t.inbox.on_session(resumed=False, channels=channels, session_id="s1")
         t.inbox.on_message(live, at(1))
         await done
         hang.set()

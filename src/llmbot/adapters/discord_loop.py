@@ -294,4 +294,7 @@ class GatewayLoop:
     def _tell_session(self, *, resumed: bool) -> None:
         channels = self._parts.places.known_channels(self._parts.identity.user_id)
         handler = self._parts.handler
-        self._parts.router.tell(lambda: handler.on_session(resumed=resumed, channels=channels))
+        session_id = self.ladder.session.id if self.ladder.session is not None else ""
+        self._parts.router.tell(
+            lambda: handler.on_session(resumed=resumed, channels=channels, session_id=session_id)
+        )

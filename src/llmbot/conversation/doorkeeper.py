@@ -38,9 +38,11 @@ class Doorkeeper:
         """See `GatewayHandler.on_message_deleted`."""
         self._inbox.on_message_deleted(channel_id, message_id)
 
-    def on_session(self, *, resumed: bool, channels: Sequence[KnownChannel]) -> None:
+    def on_session(
+        self, *, resumed: bool, channels: Sequence[KnownChannel], session_id: str
+    ) -> None:
         """See `GatewayHandler.on_session`."""
-        self._inbox.on_session(resumed=resumed, channels=channels)
+        self._inbox.on_session(resumed=resumed, channels=channels, session_id=session_id)
 
     async def on_command(self, request: CommandRequest) -> CommandReply | None:
         """See `GatewayHandler.on_command`."""

@@ -81,7 +81,8 @@ class Inbox:
         self._stored_cursor: SessionCursor | None = None
         self._session_id = ""
         self._gap_since_s = 0.0
-        self._announced = False
+        self._announced = ""
+        """The session that was announced last; one may end before it brought any event."""
         self.gap = GapHold(queue, clock)
         self.changes = Changes(queue, store)
         self.heard_s = 0.0
@@ -130,8 +131,12 @@ class Inbox:
             if job is not None and not job.parts and self._queue.withdraw(message_id) is not None:
                 self._withdraw(job)
 
-    def on_session(self, *, resumed: bool, channels: Sequence[KnownChannel]) -> None:
+    def on_session(
+        self, *, resumed: bool, channels: Sequence[KnownChannel], session_id: str
+    ) -> None:
         """A session is ready; what was missed is looked for elsewhere (`catchup.py`)."""
+        if not resumed:
+            self._announced = session_id
         if self._gap_since_s:
             # A message of the new session was faster, whatever became of its connection since.
             if resumed and not channels:
@@ -140,7 +145,6 @@ class Inbox:
             resumed = False
         elif not resumed:
             self._begin_gap()
-            self._announced = True
         since_s, self._gap_since_s = self._gap_since_s or self.heard_s, 0.0
         self.heard_s = self._clock.wall()
         self._place.pass_by(self._place.enter(None, self.heard_s))
@@ -315,10 +319,9 @@ class Inbox:
         """Note the place in the stream; the first event of a new session begins a gap."""
         if cursor is not None and cursor.session_id != self._session_id:
             self._session_id = cursor.session_id
-            if not self._announced:
+            if cursor.session_id != self._announced:
                 self._gap_since_s = self._gap_since_s or self.heard_s
                 self._begin_gap()
-            self._announced = False
         self.heard_s = self._clock.wall()
         return self._place.enter(cursor, self.heard_s)
 

@@ -235,7 +235,9 @@ class GatewayHandler(Protocol):
         """A message is gone."""
         ...
 
-    def on_session(self, *, resumed: bool, channels: Sequence[KnownChannel]) -> None:
+    def on_session(
+        self, *, resumed: bool, channels: Sequence[KnownChannel], session_id: str
+    ) -> None:
         """The session is ready: new (what came meanwhile must be fetched) or resumed."""
         ...
 

@@ -106,9 +106,15 @@ class Switchboard:
         """See `GatewayHandler.on_message_deleted`."""
         self._pass_on(lambda: self._handler.on_message_deleted(channel_id, message_id))
 
-    def on_session(self, *, resumed: bool, channels: Sequence[KnownChannel]) -> None:
+    def on_session(
+        self, *, resumed: bool, channels: Sequence[KnownChannel], session_id: str
+    ) -> None:
         """See `GatewayHandler.on_session`."""
-        self._pass_on(lambda: self._handler.on_session(resumed=resumed, channels=channels))
+        self._pass_on(
+            lambda: self._handler.on_session(
+                resumed=resumed, channels=channels, session_id=session_id
+            )
+        )
 
     async def on_command(self, request: CommandRequest) -> CommandReply | None:
         """See `GatewayHandler.on_command`."""
