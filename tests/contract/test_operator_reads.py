@@ -158,7 +158,7 @@ async def test_unknown_names_are_answered_with_the_known(tmp_path: Path) -> None
     """Who asks for something that is not there is told what is."""
     async with serving(tmp_path) as served:
         answer = await served.call("/api/health/external/nobody")
-        assert (answer.status, answer.json()["known"]) == (404, ["gemini"])
+        assert (answer.status, answer.json()["known"]) == (404, ["discord", "gemini"])
         assert (await served.call("/api/ledger/8")).status == 404
         for wrong in ("/api/ledger/x", "/api/ledger/-1", f"/api/ledger/{2**70}"):
             assert (await served.call(wrong)).status == 422

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastapi import APIRouter
+
 from llmbot.app.supervisor import ServiceFacts, ServiceState
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.actions import Asked, Done, UnknownTargetError
@@ -31,8 +33,8 @@ from llmbot.console.facts import (
     Spread,
     WorkerFacts,
 )
+from llmbot.console.facts_audit import AuditFacts
 from llmbot.console.facts_figures import (
-    AuditFacts,
     DiscordMetrics,
     LedgerFacts,
     ProviderMetrics,
@@ -77,6 +79,9 @@ class House:
     broken: bool = False
     up_s: float = 61.9
     warnings: tuple[str, ...] = ()
+    outside: dict[str, str] = field(
+        default_factory=lambda: {"discord": "healthy", "gemini": "healthy"}
+    )
 
     def uptime_s(self) -> float:
         return self.up_s
@@ -119,9 +124,11 @@ class House:
         return MemoryDetails(1, 2, 3, 4, 5, 6, 7, 8, [], {})
 
     async def external(self, name: str) -> ExternalFacts:
-        if name != "gemini":
-            raise UnknownTargetError("external service", ("gemini",))
-        return ExternalFacts("healthy", "", "", 12, "probe", WHEN, 0.0, 3, 0, {}, {}, {"a": 1})
+        if name not in self.outside:
+            raise UnknownTargetError("external service", tuple(self.outside))
+        return ExternalFacts(
+            self.outside[name], "", "", 12, "probe", WHEN, 0.0, 3, 0, {}, {}, {"a": 1}
+        )
 
     def performance(self) -> PerformanceFacts:
         loop = LoopFacts(1, 2, 3)
@@ -273,6 +280,7 @@ async def serving(
     gate: GateSettings | None = None,
     hands: Hands | None = None,
     clock: Clock | None = None,
+    more: Sequence[APIRouter] = (),
 ) -> AsyncIterator[Served]:
     """A running API on a free port, with its audit below `directory`."""
     clock = clock or SystemClock()
@@ -281,7 +289,7 @@ async def serving(
     await audit.open()
     house, hands, mutexes = house or House(), hands or Hands(), Mutexes(clock, bus)
     desk = ActionDesk(hands, audit, mutexes, clock)
-    api = OperatorApi(house, desk, gate or GateSettings(), 0, clock)
+    api = OperatorApi(house, desk, gate or GateSettings(), 0, clock, more)
     await api.start()
     try:
         yield Served(api, house, hands, mutexes, audit, desk)

@@ -24,14 +24,12 @@ from llmbot.console.api.server import OperatorApi
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.gate import GateSettings
 from llmbot.operations.audit import AuditTrail
+from llmbot.operations.audit_files import DIRECTORY
 from llmbot.operations.metrics import Metrics
 from llmbot.operations.recent_calls import RecentCalls
 from llmbot.resilience.mutex import Mutexes
 
 __all__ = ["OperatorSide", "gate_settings"]
-
-AUDIT = "audit"
-"""Directory below DATA_DIR."""
 
 
 def gate_settings(settings: Settings) -> GateSettings:
@@ -67,7 +65,7 @@ class OperatorSide:
         settings, bus, clock = house.settings, house.bus, house.clock
         self._house = house
         self._mutexes = Mutexes(clock, bus)
-        self._audit = AuditTrail(settings.storage.data_dir / AUDIT, clock, bus)
+        self._audit = AuditTrail(settings.storage.data_dir / DIRECTORY, clock, bus)
         self._actions = BotActions(ask_restart)
         self._sensors = Sensors(Host(), settings.storage.data_dir, bus, clock)
         self._recent_calls = RecentCalls(clock, bus)

@@ -42,10 +42,9 @@ from llmbot.console.facts import (
     ProcessedFacts,
     QueueState,
     RateLimitFacts,
-    moment,
 )
+from llmbot.console.facts_audit import AuditFacts, facts_of
 from llmbot.console.facts_figures import (
-    AuditFacts,
     DiscordMetrics,
     LedgerFacts,
     ProviderMetrics,
@@ -183,25 +182,7 @@ class BotViews:
     async def audit(self, count: int) -> Sequence[AuditFacts]:
         """See `Views.audit`."""
         records = await asyncio.to_thread(tail, self.bot.operations.audit.directory, count)
-        return [
-            AuditFacts(
-                number=record.number,
-                id=record.act.id,
-                at=moment(record.act.began_s),
-                who=record.act.who,
-                via=record.act.via,
-                action=record.act.action,
-                target=record.act.target,
-                outcome=record.outcome,
-                code=record.code,
-                detail=record.detail,
-                duration_ms=record.duration_ms,
-                options=record.act.options,
-                before=record.before,
-                after=record.after,
-            )
-            for record in records
-        ]
+        return [facts_of(record) for record in records]
 
     # ── figures ─────────────────────────────────────────────────────────────────────────────────
 

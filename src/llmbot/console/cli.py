@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from llmbot import __version__
+from llmbot.console.cli_audit import add_audit
 from llmbot.console.cli_client import (
     DemoOptions,
     Entry,
@@ -21,11 +23,14 @@ from llmbot.console.cli_client import (
     running_or_fail,
     simulator_address,
 )
+from llmbot.console.cli_collect import add_collect
 from llmbot.console.cli_config import config_commands
 from llmbot.console.cli_drills import drill_commands
 from llmbot.console.cli_faults import fault_commands
 from llmbot.console.cli_incidents import add_explain, incident_commands
+from llmbot.console.cli_operate import add_operations
 from llmbot.console.cli_runbooks import runbook_commands
+from llmbot.console.cli_triage import add_triage
 from llmbot.console.cli_verify import add_verify
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import LlmbotError, StartupError
@@ -61,13 +66,28 @@ def build(entry: Entry) -> typer.Typer:
     cli.add_typer(drill_commands(entry), name="drill")
     add_explain(cli, entry)
     add_verify(cli, entry)
+    add_triage(cli, entry)
+    groups = add_operations(cli, entry)
+    add_audit(groups["audit"], entry)
+    add_collect(groups["metrics"], entry)
     return cli
+
+
+def command_words(entry: Entry) -> Iterator[tuple[str, ...]]:
+    """Every command as the words that follow `llmbot`, groups that show something too."""
+    below: list[tuple[tuple[str, ...], Any]] = [((), typer.main.get_command(build(entry)))]
+    while below:
+        words, command = below.pop()
+        if words and getattr(command, "invoke_without_command", True):
+            yield words
+        children = getattr(command, "commands", {})
+        below += [((*words, name), child) for name, child in children.items()]
 
 
 def main(entry: Entry, arguments: list[str] | None = None) -> int:
     """Run one command; the exit code. A known error is one sentence with its cure."""
     try:
-        result = build(entry)(arguments, standalone_mode=True)
+        result = build(entry)(arguments, standalone_mode=True, prog_name="llmbot")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except LlmbotError as error:

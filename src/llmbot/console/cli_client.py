@@ -30,7 +30,8 @@ class NotRunningError(StartupError):
     exit_code = 3
     remedy = (
         "Start one with `llmbot run`, or `llmbot demo` to try it without an account; a bot that "
-        "keeps its data elsewhere is found with --data-dir."
+        "keeps its data elsewhere is found with --data-dir. Without a bot these work still: "
+        "`llmbot data`, `llmbot audit`, `llmbot config`."
     )
 
 

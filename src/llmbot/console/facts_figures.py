@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import ConfigDict
@@ -101,24 +100,3 @@ class LedgerFacts:
     parts: list[str]
     """Discord's ids of the parts of the reply."""
     story: list[StoryFacts]
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFacts:
-    """One record of the audit."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
-    number: int
-    id: str
-    at: str
-    who: str
-    via: str
-    action: str
-    target: str
-    outcome: str
-    code: str
-    detail: str
-    duration_ms: int
-    options: Mapping[str, object] = field(default_factory=dict)
-    before: Mapping[str, object] = field(default_factory=dict)
-    after: Mapping[str, object] = field(default_factory=dict)

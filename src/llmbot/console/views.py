@@ -23,8 +23,8 @@ from llmbot.console.facts import (
     QueueState,
     RateLimitFacts,
 )
+from llmbot.console.facts_audit import AuditFacts
 from llmbot.console.facts_figures import (
-    AuditFacts,
     DiscordMetrics,
     LedgerFacts,
     ProviderMetrics,

@@ -18,7 +18,10 @@ import orjson
 from llmbot.operations.audit_lines import BEGINNING, Act, AuditRecord, read_line
 from llmbot.storage.files import sync_directory
 
-__all__ = ["AuditFiles", "Place", "Verification", "tail", "verify"]
+__all__ = ["DIRECTORY", "AuditFiles", "Place", "Verification", "tail", "verify"]
+
+DIRECTORY = "audit"
+"""Below DATA_DIR."""
 
 NAME = "audit.log"
 FILE_BYTES_MAX = 8 * 1024 * 1024
