@@ -132,10 +132,6 @@ class SetPlant:
             errors_by_code={},
         )
 
-    def config_problem(self) -> str:
-        """See `Plant`."""
-        return ""
-
     def draining(self) -> bool:
         """See `Plant`."""
         return self.is_draining

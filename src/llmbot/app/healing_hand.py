@@ -1,176 +1,86 @@
-"""The hand of the control plane on the running bot: `operations.ports.Hand`, act by act."""
+"""The hand of the control plane: `operations.ports.Hand`, fulfilled by the operators' own actions.
+
+What automation does is what an operator would do, checked in the same way: each action reads its
+effect back before it answers.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import gc
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
-from llmbot.app.parts import Bot
-from llmbot.app.supervisor import RestartUnderWayError, UnknownServiceError
-from llmbot.kernel.errors import DefectError, DiscordUnavailableError, RefusedError
+from llmbot.app.actions import BotActions
+from llmbot.app.running import Running
+from llmbot.console.actions import Asked, Done
+from llmbot.kernel.errors import RefusedError
 from llmbot.operations.ports import Act, Effect, Verb
-from llmbot.resilience.degradation import Degradation
-from llmbot.resilience.mutex_facts import CleanupFacts, Deadlock, HolderFacts, MutexFacts
 
-MIB = 1024 * 1024
+ACTIONS: Mapping[Verb, str] = {
+    Verb.RESET_BREAKER: "circuit/reset",
+    Verb.RECONNECT: "discord/reconnect",
+    Verb.REATTACH_HANDLERS: "handlers/restart",
+    Verb.RESTART_SERVICE: "service/restart",
+    Verb.RESTART_BOT: "restart",
+    Verb.COLLECT: "gc",
+    Verb.CLEAR_CACHES: "cache/clear",
+    Verb.DEGRADE: "degradation/enable",
+    Verb.RELEASE_DEGRADATION: "degradation/disable",
+    Verb.RESTORE_WORKERS: "concurrency/restore",
+    Verb.QUEUE_ALL: "queue/enable",
+    Verb.SERVE_AT_ONCE: "queue/disable",
+    Verb.HASTEN_QUEUE: "queue/process-priority",
+    Verb.RESET_LIMITS: "ratelimit/reset",
+    Verb.CLEAN_LOCKS: "mutex/cleanup",
+    Verb.RELEASE_LOCK: "mutex/force-release",
+    Verb.RECOVER_DOCUMENT: "datastore/recover",
+    Verb.CLEAN_TEMP: "temp/cleanup",
+    Verb.RESTART_CONTEXTS: "context/restart",
+    Verb.RETRY_CHUNKS: "context/retry-failed",
+}
+"""What an operator would call for each act; fewer workers are a matter of their own."""
 
-Do = Callable[[str, str], Awaitable[Effect]]
+_OPTIONS: Mapping[Verb, str] = {Verb.DEGRADE: "level", Verb.RESET_LIMITS: "scope"}
+"""Where the act's target is an option of the action."""
 
-
-class Locks(Protocol):
-    """The named locks as the control plane needs them; see `resilience.mutex.Mutexes`."""
-
-    def status(self) -> dict[str, MutexFacts]:
-        """Every lock by name."""
-        ...
-
-    def deadlocks(self) -> tuple[Deadlock, ...]:
-        """Every circle of waits."""
-        ...
-
-    def cleanup(self) -> CleanupFacts:
-        """Free those whose holder is gone."""
-        ...
-
-    def force_release(self, name: str, reason: str) -> HolderFacts | None:
-        """Take one from its holder."""
-        ...
+_WORDS_MAX = 300
 
 
 class BotHand:
     """See `operations.ports.Hand`."""
 
-    def __init__(
-        self, bot: Bot, ask_restart: Callable[[], bool], mutexes: Locks | None = None
-    ) -> None:
+    def __init__(self, bot: Running, ask_restart: Callable[[], bool]) -> None:
         """`ask_restart` begins a restart of the process."""
-        self._bot = bot
-        self._ask_restart = ask_restart
-        self._mutexes = mutexes
-        self._acts: dict[Verb, Do] = {
-            Verb.RESET_BREAKER: self._reset_breaker,
-            Verb.RECONNECT: self._reconnect,
-            Verb.REATTACH_HANDLERS: self._reconnect,
-            Verb.RESTART_SERVICE: self._restart_service,
-            Verb.RESTART_BOT: self._restart_bot,
-            Verb.COLLECT: self._collect,
-            Verb.CLEAR_CACHES: self._collect,
-            Verb.DEGRADE: self._degrade,
-            Verb.RELEASE_DEGRADATION: self._release,
-            Verb.REDUCE_WORKERS: self._reduce,
-            Verb.RESTORE_WORKERS: self._restore,
-            Verb.QUEUE_ALL: self._queue_all,
-            Verb.SERVE_AT_ONCE: self._serve_at_once,
-            Verb.HASTEN_QUEUE: self._hasten,
-            Verb.RESET_LIMITS: self._reset_limits,
-            Verb.CLEAN_LOCKS: self._clean_locks,
-            Verb.RELEASE_LOCK: self._release_lock,
-            Verb.RECOVER_DOCUMENT: self._recover_document,
-        }
-
-    def can(self, verb: Verb) -> bool:
-        """Whether this bot has what the act works on."""
-        return verb in self._acts
+        self._controls = bot.conversation.controls
+        self._actions = BotActions(ask_restart)
+        self._actions.attach(bot)
 
     async def perform(self, act: Act, reason: str) -> Effect:
         """See `Hand.perform`."""
-        do = self._acts.get(act.verb)
-        if do is None:
+        if act.verb is Verb.REDUCE_WORKERS:
+            return await self._reduce()
+        name = ACTIONS.get(act.verb)
+        if name is None:
             raise RefusedError(f"this bot has nothing that {act.verb} would work on")
-        return await do(act.target, reason)
+        options: dict[str, object] = {"reason": reason}
+        option = _OPTIONS.get(act.verb)
+        if option is not None and act.target:
+            options[option] = act.target
+        return effect_of(await self._actions.perform(name, Asked(act.target, options)))
 
-    async def _reset_breaker(self, name: str, reason: str) -> Effect:
-        controls = self._bot.conversation.controls
-        before = controls.breaker_facts()
-        after = controls.reset_breaker(name, reason)
-        was = before[name].state if name in before else "unknown"
-        return Effect(str(was), str(after.state))
-
-    async def _reconnect(self, _: str, __: str) -> Effect:
-        before = str(self._bot.edges.discord.facts().state)
-        done = await self._bot.edges.discord.reconnect()
-        if not done.ready:
-            raise DiscordUnavailableError(f"not connected: {done.detail}")
-        return Effect(before, f"ready, {done.detail}")
-
-    async def _restart_service(self, name: str, _: str) -> Effect:
-        states = {s.name: str(s.state) for s in self._bot.supervisor.facts()}
-        try:
-            done = await self._bot.supervisor.restart(name)
-        except (UnknownServiceError, RestartUnderWayError) as error:
-            raise RefusedError(str(error)) from None
-        return Effect(
-            states.get(name, "unknown"),
-            f"running, with {len(done.services)} service(s) in {done.duration_ms} ms",
-        )
-
-    async def _restart_bot(self, _: str, __: str) -> Effect:
-        if not self._ask_restart():
-            raise RefusedError("the bot is stopping already")
-        return Effect("running", "stops cleanly and is started again")
-
-    async def _collect(self, _: str, __: str) -> Effect:
-        host = self._bot.edges.host
-        before = host.resident_bytes()
-        # A collection holds the interpreter wherever it runs; on a thread it is at least split.
-        await asyncio.to_thread(gc.collect)
-        return Effect(f"{before // MIB} MiB", f"{host.resident_bytes() // MIB} MiB")
-
-    async def _degrade(self, level: str, reason: str) -> Effect:
-        controls = self._bot.conversation.controls
-        before = controls.mode_facts().degradation.level
-        after = controls.degrade(Degradation(level or "medium"), reason)
-        return Effect(str(before), str(after.level))
-
-    async def _release(self, _: str, reason: str) -> Effect:
-        controls = self._bot.conversation.controls
-        before = controls.mode_facts().degradation.level
-        after = controls.degrade(None, reason)
-        return Effect(str(before), str(after.level))
-
-    async def _reduce(self, _: str, __: str) -> Effect:
-        controls = self._bot.conversation.controls
-        before = controls.pool_facts()
-        after = before if before.reduced else controls.reduce_concurrency()
+    async def _reduce(self) -> Effect:
+        """Halve the workers once, however often it is done: twice would be a quarter."""
+        before = self._controls.pool_facts()
+        after = before if before.reduced else self._controls.reduce_concurrency()
         return Effect(f"{before.limit} workers", f"{after.limit} workers")
 
-    async def _restore(self, _: str, __: str) -> Effect:
-        controls = self._bot.conversation.controls
-        before = controls.pool_facts()
-        after = controls.restore_concurrency()
-        return Effect(f"{before.limit} workers", f"{after.limit} workers, growing back")
 
-    async def _queue_all(self, _: str, reason: str) -> Effect:
-        changed = await self._bot.conversation.controls.force_queueing(reason, on=True)
-        return Effect("served at once" if changed else "queued already", "every message queued")
+def effect_of(done: Done) -> Effect:
+    """What changed, in a few words; what an action tells besides where nothing did."""
+    changed = [name for name in done.after if done.before.get(name) != done.after[name]]
+    before = {name: done.before.get(name) for name in changed}
+    after = {name: done.after[name] for name in changed} or done.told or done.after
+    return Effect(_words(before), _words(after))
 
-    async def _serve_at_once(self, _: str, reason: str) -> Effect:
-        changed = await self._bot.conversation.controls.force_queueing(reason, on=False)
-        return Effect("every message queued" if changed else "served already", "served at once")
 
-    async def _hasten(self, _: str, __: str) -> Effect:
-        moved = self._bot.conversation.controls.process_priority_now()
-        return Effect(f"{moved} not due", "due now")
-
-    async def _reset_limits(self, selector: str, _: str) -> Effect:
-        forgotten = self._bot.conversation.controls.reset_rate_limits(selector or None)
-        return Effect(f"{forgotten} counts", "none")
-
-    async def _clean_locks(self, _: str, __: str) -> Effect:
-        facts = self._locks().cleanup()
-        return Effect(f"{len(facts.freed)} without a holder", "freed")
-
-    async def _release_lock(self, name: str, reason: str) -> Effect:
-        holder = self._locks().force_release(name, reason)
-        return Effect("free" if holder is None else f"held by {holder.owner}", "free")
-
-    def _locks(self) -> Locks:
-        if self._mutexes is None:
-            raise DefectError("this bot has no named locks")
-        return self._mutexes
-
-    async def _recover_document(self, name: str, _: str) -> Effect:
-        recovery = await self._bot.mechanisms.documents.admin.recover(name)
-        return Effect("damaged", f"recovered from {recovery.source}")
+def _words(state: Mapping[str, object]) -> str:
+    text = ", ".join(f"{name} {value}" for name, value in state.items())
+    return text[:_WORDS_MAX] or "as it was"

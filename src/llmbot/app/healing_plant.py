@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import httpx2
-
-from llmbot.adapters.model_transport import new_http_client
-from llmbot.app.healing_hand import Locks
-from llmbot.app.parts import Bot
-from llmbot.conversation.generation import Candidate
-from llmbot.conversation.ports import Finish, ModelDeadlines, Prompt, Role, Turn
-from llmbot.kernel.errors import LlmbotError, ModelEmptyError
+from llmbot.app.healing_probes import Probes, model_name
+from llmbot.app.running import Running
+from llmbot.app.synthetic import LOAD_CHANNEL
+from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import Published
 from llmbot.operations.ports import (
     Check,
@@ -31,45 +28,34 @@ from llmbot.operations.ports import (
 from llmbot.operations.stats import Performance
 from llmbot.resilience.breaker_facts import BreakerFacts
 from llmbot.resilience.concurrency import PoolFacts
-from llmbot.resilience.deadline import Deadline
 from llmbot.storage.contract import DatabaseFacts, Session
 from llmbot.storage.document_facts import DataInvalid, DataLost, DataRecovered
 
-PROBE_S = 8.0
 PERFORMANCE_S = 60.0
 _CACHED_S = 2.0
-_DISK_EVERY_S = 5.0
-_OK = 200
+_DISK_EVERY_S = 2.0
 _DAMAGE_S = 120.0
 """Damage that nobody confirms for so long was mended by its finder."""
-
-_DEADLINES = ModelDeadlines(
-    connect_s=3.0, first_words_s=5.0, between_words_s=3.0, whole_answer_s=PROBE_S
-)
-_PROBE = Prompt(
-    system="Answer with one word.",
-    turns=(Turn(Role.USER, "Say ok."),),
-    output_tokens_max=16,
-    little_thinking=True,
-)
 
 _IMPACT = """
 SELECT COUNT(*), COUNT(DISTINCT author_id),
        COUNT(CASE WHEN state = 'done' THEN 1 END),
        COUNT(CASE WHEN state = 'noticed' THEN 1 END),
        COUNT(CASE WHEN state = 'dead' THEN 1 END)
-FROM jobs WHERE created_s >= ? AND created_s <= ?
+FROM jobs WHERE created_s >= ? AND created_s <= ? AND channel_id > ?
 """
 
 
 class BotPlant:
     """See `operations.ports.Plant`."""
 
-    def __init__(self, bot: Bot, running: Callable[[], bool], mutexes: Locks | None = None) -> None:
+    def __init__(self, bot: Running, running: Callable[[], bool]) -> None:
         """`running` says whether the bot is neither starting nor stopping."""
         self._bot = bot
         self._running = running
-        self._mutexes = mutexes
+        self._mutexes = bot.operations.mutexes
+        self._probes = Probes(bot)
+        self._temp_problem = ""
         self._performance: tuple[float, Performance] | None = None
         self._disk_free = 1 << 62  # not looked at yet
         self._damaged: dict[str, tuple[float, str]] = {}
@@ -80,14 +66,15 @@ class BotPlant:
         self._stop()
 
     async def watch_disk(self) -> None:
-        """Look at the disk's free space again and again, off the loop."""
-        clock, folder = self._bot.house.clock, self._bot.house.settings.storage.data_dir
+        """Look at the disk's free space and at TEMP_DIR again and again, off the loop."""
+        clock, storage = self._bot.house.clock, self._bot.house.settings.storage
         while True:
             try:
-                usage = await asyncio.to_thread(shutil.disk_usage, folder)
+                usage = await asyncio.to_thread(shutil.disk_usage, storage.data_dir)
                 self._disk_free = usage.free
             except OSError:
                 self._disk_free = 0
+            self._temp_problem = await asyncio.to_thread(_temp_problem, storage.temp_dir)
             await clock.sleep(_DISK_EVERY_S)
 
     # ── readings ────────────────────────────────────────────────────────────────────────────────
@@ -124,7 +111,7 @@ class BotPlant:
 
     def chain(self) -> Sequence[str]:
         """See `Plant.chain`."""
-        return tuple(_name(each) for each in self._bot.conversation.generation.chain)
+        return tuple(model_name(each) for each in self._bot.conversation.generation.chain)
 
     def queue(self) -> QueueReading:
         """See `Plant.queue`."""
@@ -149,12 +136,12 @@ class BotPlant:
     def host(self) -> HostReading:
         """See `Plant.host`."""
         limit = self._bot.house.settings.limits.memory_limit_mb * 1024 * 1024
-        return HostReading(self._bot.edges.host.resident_bytes(), limit, self._disk_free)
+        return HostReading(
+            self._bot.edges.host.resident_bytes(), limit, self._disk_free, self._temp_problem
+        )
 
     def locks(self) -> LockReading:
         """See `Plant.locks`."""
-        if self._mutexes is None:
-            return LockReading((), (), ())
         facts = self._mutexes.status().values()
         held = [(f.name, f.holder) for f in facts if f.holder is not None and f.waiters]
         return LockReading(
@@ -177,10 +164,6 @@ class BotPlant:
             self._performance = (now, self._bot.mechanisms.stats.performance(PERFORMANCE_S))
         return self._performance[1]
 
-    def config_problem(self) -> str:
-        """See `Plant.config_problem`."""
-        return ""
-
     def draining(self) -> bool:
         """See `Plant.draining`."""
         return not self._running()
@@ -189,93 +172,18 @@ class BotPlant:
         """How many documents there are, as far as the patrol knows."""
         return self._bot.mechanisms.documents.patrol.facts().documents
 
-    # ── looking for real ────────────────────────────────────────────────────────────────────────
-
     async def probe(self, part: Part, subject: str) -> Check:
         """See `Plant.probe`."""
-        looks: dict[Part, Callable[[str], Any]] = {
-            Part.MODEL: self._ask_model,
-            Part.DISCORD: self._ask_discord,
-            Part.DATABASE: self._write_and_read,
-            Part.QUEUE: self._whole,
-            Part.DOCUMENTS: self._documents_sound,
-        }
-        look = looks.get(part)
-        if look is None:
-            return Check(str(part), passed=True, detail="it goes on")
-        try:
-            async with Deadline.after(self._bot.house.clock, PROBE_S).limit():
-                return Check(str(part), passed=True, detail=await look(subject))
-        except (LlmbotError, OSError) as error:
-            return Check(str(part), passed=False, detail=str(error) or type(error).__name__)
-        except TimeoutError:
-            return Check(str(part), passed=False, detail=f"no answer within {PROBE_S:g} s")
-
-    async def _ask_model(self, subject: str) -> str:
-        """Ask the model that is meant, or the first of the chain that its breaker lets through."""
-        chain = self._bot.conversation.generation.chain
-        chosen = next((each for each in chain if _name(each) == subject), None) or chain[0]
-        began = self._bot.house.clock.monotonic()
-        try:
-            async with aclosing(chosen.model.stream(_PROBE, _DEADLINES)) as items:
-                async for item in items:
-                    if isinstance(item, Finish):
-                        break
-        except ModelEmptyError:
-            pass  # it answers, if with nothing to say; that is not what is asked here
-        took_ms = round((self._bot.house.clock.monotonic() - began) * 1000)
-        return f"{_name(chosen)} answered in {took_ms} ms"
-
-    async def _ask_discord(self, _: str) -> str:
-        """Past the bot's own limits and breaker: whether Discord knows this bot now."""
-        settings = self._bot.house.settings.discord
-        headers = {"Authorization": f"Bot {settings.token.get_secret_value()}"}
-        base = settings.api_base_url
-        try:
-            async with new_http_client(base, connections_max=1) as client:
-                answer = await client.get(f"{base}/users/@me", headers=headers)
-        except httpx2.HTTPError as error:
-            raise OSError(f"Discord: {type(error).__name__}") from None
-        if answer.status_code != _OK:
-            raise OSError(f"Discord answers {answer.status_code}")
-        state = self.gateway().state
-        return f"REST answers, the gateway is {state}"
-
-    async def _write_and_read(self, _: str) -> str:
-        store, clock = self._bot.mechanisms.store, self._bot.house.clock
-        wanted = f"{clock.wall():.3f}"
-        began = clock.monotonic()
-        await store.set_meta("probe", wanted)
-        if await store.meta("probe") != wanted:
-            raise OSError("what was written was not read back")
-        return f"a test write was read back in {round((clock.monotonic() - began) * 1000)} ms"
-
-    async def _whole(self, subject: str) -> str:
-        """A message's way as far as it can be walked without one: store, workers, gateway."""
-        words = await self._write_and_read(subject)
-        for service in self.services():
-            if service.state != "running" or service.trouble:
-                raise OSError(f"{service.name}: {service.trouble or service.state}")
-        return f"{words}; workers take jobs, the gateway is ready"
-
-    async def _documents_sound(self, subject: str) -> str:
-        admin = self._bot.mechanisms.documents.admin
-        if subject and subject in await admin.names():
-            check = await admin.validate(subject)
-            if not check.ok:
-                raise OSError(f"{check.name}: {check.problem}")
-            return f"{subject} is sound"
-        found = await admin.validate_all()
-        bad = [name for name, check in found.documents.items() if not check.ok]
-        if bad:
-            raise OSError(f"damaged: {', '.join(bad[:5])}")
-        return f"{len(found.documents)} document(s) are sound"
+        return await self._probes.look(part, subject)
 
     async def impact(self, since_s: float, until_s: float) -> Impact:
-        """See `Plant.impact`; a span begins five seconds early, before trouble could be noticed."""
+        """See `Plant.impact`: of people's messages, not of tests.
+
+        A span begins five seconds early, before trouble could be noticed.
+        """
 
         def work(session: Session) -> list[tuple[Any, ...]]:
-            return session.execute(_IMPACT, (since_s - 5.0, until_s))
+            return session.execute(_IMPACT, (since_s - 5.0, until_s, LOAD_CHANNEL))
 
         try:
             rows = await self._bot.mechanisms.database.read(work)
@@ -310,5 +218,8 @@ class BotPlant:
             self._damaged.pop(event.name, None)
 
 
-def _name(candidate: Candidate) -> str:
-    return f"{candidate.model.provider}:{candidate.model.name}"
+def _temp_problem(folder: Path) -> str:
+    """Why large contexts would find no room; empty where they do. A first job makes the rest."""
+    if not folder.is_dir():
+        return "TEMP_DIR is gone"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else "TEMP_DIR cannot be written"

@@ -13,7 +13,8 @@ from pathlib import Path
 from llmbot.app.healing_channels import OperationsChannel, Webhook
 from llmbot.app.healing_hand import BotHand
 from llmbot.app.healing_plant import BotPlant
-from llmbot.app.parts import Bot, House
+from llmbot.app.parts import House
+from llmbot.app.running import Running
 from llmbot.app.supervisor_tasks import RestartPolicy
 from llmbot.app.telemetry import LOG_NAME
 from llmbot.console.views import Life
@@ -33,6 +34,7 @@ from llmbot.operations.sensors import Senses
 from llmbot.operations.sensors_inside import inside_sensors
 from llmbot.operations.sensors_outside import outside_sensors
 from llmbot.operations.tally import Tally
+from llmbot.operations.temp_files import prepare
 
 FOLDERS_MAX = 200
 LOG_LINES = 1000
@@ -73,7 +75,7 @@ def rail_settings(house: House) -> RailSettings:
 
 
 def build_control_plane(
-    bot: Bot, life: Callable[[], Life], ask_restart: Callable[[], bool]
+    bot: Running, life: Callable[[], Life], ask_restart: Callable[[], bool]
 ) -> ControlPlane:
     """Put it together; nothing runs yet."""
     house, clock = bot.house, bot.house.clock
@@ -124,7 +126,7 @@ def build_control_plane(
     )
 
 
-def channels_of(bot: Bot) -> tuple[Channel, ...]:
+def channels_of(bot: Running) -> tuple[Channel, ...]:
     """The ways to people that the settings name; the log tells everything anyway."""
     given, clock = bot.house.settings.healing, bot.house.clock
     channels: list[Channel] = []
@@ -180,11 +182,11 @@ class HealingService:
     name: str = "healing"
     needs: tuple[str, ...] = ()
     plane: ControlPlane | None = None
-    _bot: Bot | None = None
+    _bot: Running | None = None
     _loaded: bool = False
     _unsubscribe: list[Callable[[], None]] = field(default_factory=list)
 
-    def attach(self, bot: Bot, plane: ControlPlane) -> None:
+    def attach(self, bot: Running, plane: ControlPlane) -> None:
         """The bot was put together: from now on there is something to look at."""
         self._bot, self.plane = bot, plane
 
@@ -196,6 +198,8 @@ class HealingService:
         if not self._loaded:
             self._loaded = True
             await plane.journal.load()
+        with contextlib.suppress(OSError):  # a sensor tells of it
+            await asyncio.to_thread(prepare, bot.house.settings.storage.temp_dir)
         self._unsubscribe.append(bot.house.bus.subscribe(self._hear))
         watch = bot.supervisor.watch
         # Its own trouble, or that of what it looks at, must never take the bot down.

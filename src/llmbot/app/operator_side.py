@@ -13,7 +13,7 @@ from llmbot.adapters.host import Host
 from llmbot.app.actions import BotActions
 from llmbot.app.externals import Externals
 from llmbot.app.parts import Bot, House
-from llmbot.app.running import Operations, running
+from llmbot.app.running import Operations, Running, running
 from llmbot.app.sensors import QueueGlance, Sensors, SensorService
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor import Service
@@ -88,7 +88,7 @@ class OperatorSide:
         """The services of its own; they need none of the bot's."""
         return (self.api, SensorService(self._sensors, lambda: self.views.bot.supervisor))
 
-    def attach(self, bot: Bot) -> None:
+    def attach(self, bot: Bot) -> Running:
         """The bot was put together: from now on it can be seen and acted upon."""
         self._externals = Externals(bot, self._recent_calls)
         operations = Operations(
@@ -104,6 +104,7 @@ class OperatorSide:
         whole = running(bot, operations)
         self.views.attach(whole)
         self._actions.attach(whole)
+        return whole
 
     async def open(self) -> None:
         """Take up the audit, before anything can be asked for.

@@ -107,10 +107,10 @@ async def _live(
     operator = OperatorSide(house, ask_restart, more, dashboard)
     views, api = operator.views, operator.api
     bot = build(house, views.bot_state, (*operator.services, dashboard, healing))
-    operator.attach(bot)
-    plane = build_control_plane(bot, views.life, ask_restart)
+    whole = operator.attach(bot)
+    plane = build_control_plane(whole, views.life, ask_restart)
     plane.journal.subscribe(desk.hear)
-    healing.attach(bot, plane)
+    healing.attach(whole, plane)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.ask, signal.Signals(number).name)

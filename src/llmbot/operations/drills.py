@@ -129,8 +129,9 @@ def _all() -> tuple[Drill, ...]:
     quota = of("model-quota")
     return (
         Drill("quota-minute", 1, "gemini.quota_minute", of("model-quota-minute"), quota,
-              params={"retry_s": 5}),
-        Drill("quota-day", 2, "gemini.quota_day", of("model-quota-day"), quota),
+              params={"retry_s": 5, "limit": 1000}),
+        Drill("quota-day", 2, "gemini.quota_day", of("model-quota-day"), quota,
+              params={"limit": 100_000}),
         Drill("model-503", 3, "gemini.error", of("model-unavailable"), of("gemini-recovery")),
         Drill("model-500", 3, "gemini.error", of("model-unavailable"), of("gemini-recovery"),
               params={"status": 500}),

@@ -58,6 +58,7 @@ class Verb(StrEnum):
     RELEASE_LOCK = "release-lock"
     RECOVER_DOCUMENT = "recover-document"
     CLEAN_TEMP = "clean-temp"
+    RESTART_CONTEXTS = "restart-contexts"
     RETRY_CHUNKS = "retry-chunks"
     REATTACH_HANDLERS = "reattach-handlers"
 
@@ -116,6 +117,7 @@ VERBS: Mapping[Verb, VerbFacts] = {
     Verb.REATTACH_HANDLERS: VerbFacts(
         Part.DISCORD, "detach and re-attach the event handlers and commands"
     ),
+    Verb.RESTART_CONTEXTS: VerbFacts(Part.CONTEXT, "make the room of large contexts anew"),
     Verb.RETRY_CHUNKS: VerbFacts(
         Part.CONTEXT, "try failed chunks again", needs=frozenset({Part.MODEL})
     ),
@@ -206,6 +208,8 @@ class HostReading:
     resident_bytes: int
     memory_limit_bytes: int
     disk_free_bytes: int
+    temp_problem: str = ""
+    """Why temporary files cannot be made; empty where they can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +290,6 @@ class Plant(Protocol):
 
     def performance(self, window_s: float = 60.0) -> Performance:
         """Response times of the last seconds."""
-        ...
-
-    def config_problem(self) -> str:
-        """Why the configuration that was offered last is not in force; empty if it is."""
         ...
 
     def draining(self) -> bool:

@@ -161,11 +161,18 @@ def commands(scene: Scene) -> Iterator[Finding]:
             yield Finding(happening.subject, happening.detail)
 
 
-def configuration(scene: Scene) -> Iterator[Finding]:
-    """Row 26: a configuration was offered that is wrong; the last good one is in force."""
-    problem = scene.plant.config_problem()
+def contexts(scene: Scene) -> Iterator[Finding]:
+    """Row 25: large contexts find no room for their parts."""
+    problem = scene.plant.host().temp_problem
     if problem:
-        yield Finding("settings", problem)
+        yield Finding("TEMP_DIR", problem)
+
+
+def configuration(scene: Scene) -> Iterator[Finding]:
+    """Row 26, an event: wrong settings were offered; the last good ones are in force."""
+    for happening in scene.tally.recent("config-refused", scene.settings.within_s):
+        yield Finding(happening.subject, happening.detail)
+        return
 
 
 def clock_jump(scene: Scene) -> Iterator[Finding]:
@@ -197,6 +204,7 @@ def inside_sensors() -> tuple[Sensor, ...]:
         Sensor(Nature("service-failed", 22, Part.SERVICES, raise_after_s=0.5), services),
         Sensor(Nature("task-died", 23, Part.SERVICES), tasks),
         Sensor(Nature("command-failed", 24, Part.QUEUE), commands),
+        Sensor(Nature("context-failed", 25, Part.CONTEXT), contexts),
         Sensor(Nature("config-refused", 26, Part.CONFIG), configuration),
         Sensor(Nature("clock-jump", 27, Part.CLOCK), clock_jump),
     )

@@ -183,4 +183,6 @@ def _by_name(event: object) -> tuple[str, str, str] | None:
         return "data-invalid", str(getattr(event, "file", "")), str(getattr(event, "problem", ""))
     if name == "DatabaseRebuilt":
         return "data-rebuilt", "database", name
+    if name == "SettingsRefused":
+        return "config-refused", "settings.json", str(getattr(event, "problem", ""))
     return None

@@ -127,7 +127,10 @@ HOUSE_RUNBOOKS = (
         rows=(25,),
         part=Part.CONTEXT,
         precheck=at_once,
-        steps=(Step("try failed chunks again", lambda _: (Act(Verb.RETRY_CHUNKS),)),),
+        steps=(
+            Step("make the room anew", lambda _: (Act(Verb.RESTART_CONTEXTS),)),
+            Step("try failed chunks again", lambda _: (Act(Verb.RETRY_CHUNKS),)),
+        ),
         validate=probed(Part.CONTEXT),
     ),
     Runbook(
