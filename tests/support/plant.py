@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from llmbot.kernel.clock import Clock
 from llmbot.operations.ports import (
     Act,
+    CallReading,
     Check,
     Effect,
     GatewayReading,
@@ -63,6 +64,8 @@ class SetPlant:
         default_factory=lambda: GatewayReading("ready", 1.0, 1, 0, 0, 0, "", "", 0, 0, 0, 0, 0)
     )
     breaker_facts: dict[str, BreakerFacts] = field(default_factory=dict)
+    call_readings: list[CallReading] = field(default_factory=list)
+    model_waits: dict[str, float] = field(default_factory=dict)
     models: tuple[str, ...] = ("gemini:one", "gemini:two")
     queue_reading: QueueReading = field(
         default_factory=lambda: QueueReading(0, 0, 100, 0.0, 0, held=False)
@@ -92,6 +95,14 @@ class SetPlant:
     def chain(self) -> Sequence[str]:
         """See `Plant`."""
         return self.models
+
+    def calls(self) -> Sequence[CallReading]:
+        """See `Plant`."""
+        return tuple(self.call_readings)
+
+    def waits(self) -> Mapping[str, float]:
+        """See `Plant`."""
+        return dict(self.model_waits)
 
     def queue(self) -> QueueReading:
         """See `Plant`."""

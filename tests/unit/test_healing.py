@@ -12,7 +12,7 @@ from llmbot.kernel.events import BreakerChanged, DuplicateMessage, ModelAnswered
 from llmbot.operations.catalog.shelf import RUNBOOKS
 from llmbot.operations.causes import CAUSES
 from llmbot.operations.guardrails import RailSettings
-from llmbot.operations.ports import HostReading, ServiceReading, Verb
+from llmbot.operations.ports import CallReading, HostReading, ServiceReading, Verb
 from llmbot.operations.report import as_json, as_markdown
 
 
@@ -198,3 +198,31 @@ async def test_duplicates_and_answers_are_told_apart(tmp_path: Path) -> None:
     house.bus.publish(ModelAnswered(2, "gemini", "two", "stop", 10, 20, 1, 1))
     await rounds(house, clock, 8)
     assert {cause.name for cause in house.healing.causes} == {"duplicates"}
+
+
+async def test_calls_that_say_nothing_are_noticed_before_any_has_failed(tmp_path: Path) -> None:
+    """Two calls quiet for three times the usual are a hang; slow ones as usual are none."""
+    plant = SetPlant(call_readings=[CallReading("gemini:one", 4.0, 2.0)] * 2)
+    house, clock, _ = build(tmp_path, plant)
+    await rounds(house, clock, 2)
+    assert house.healing.causes == ()
+    plant.call_readings = [CallReading("gemini:one", 4.0, 0.5)] * 2
+    await rounds(house, clock, 2)
+    assert [cause.name for cause in house.healing.causes] == ["model-broken-off"]
+
+
+async def test_a_model_left_alone_is_a_condition_until_it_is_asked_again(tmp_path: Path) -> None:
+    """A used-up day is over when the wait is ended that its provider named, not before."""
+    plant = SetPlant(
+        breaker_facts={"gemini:one": breaker("gemini:one")}, model_waits={"gemini:one": 60.0}
+    )
+    plant.probes = lambda _, __: False
+    house, clock, hand = build(tmp_path, plant)
+    house.bus.publish(ModelFailed(1, "gemini", "one", "model_rate_limited", 1, 10, "the day's"))
+    await rounds(house, clock, 40)
+    assert [cause.name for cause in house.healing.causes] == ["model-quota-day"]
+    plant.probes = lambda _, __: True
+    hand.effect = lambda _: plant.model_waits.clear()
+    await rounds(house, clock, 60)
+    assert [str(act) for _, act in hand.performed] == ["reset-breaker gemini:one"]
+    assert not house.incidents.all()[0].open

@@ -164,3 +164,15 @@ async def test_an_operators_reset_forgets_all(tmp_path: Path) -> None:
             limits.spend(MODEL)
     async with life(tmp_path / "db", clock, rate_user_rpm=1) as limits:
         limits.spend(MODEL)
+
+
+async def test_a_provider_that_serves_again_ends_the_wait_it_named(tmp_path: Path) -> None:
+    """A model found to answer is asked at once; what was counted of it stays counted."""
+    clock = ManualClock()
+    async with life(tmp_path / "db", clock, rate_rpm=2, rate_daily=0) as limits:
+        limits.spend(MODEL)
+        limits.refused(MODEL, ModelRateLimitedError("gone", per_day=True))
+        assert limits.wait_s(MODEL) > 0
+        limits.serves_again(MODEL)
+        assert limits.forecast(MODEL).held_until is None
+        assert limits.limiter.counted(limits.forecast(MODEL).scope) == 1

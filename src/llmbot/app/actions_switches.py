@@ -101,6 +101,7 @@ class _Switches:
 
     async def reset(self, asked: Asked) -> Done:
         before = self._circuit(asked.target)
+        self._bot.mechanisms.limits.serves_again(asked.target)
         after = self._controls.reset_breaker(asked.target, asked.reason)
         self._bot.operations.externals.forget(asked.target)
         if after.state is not BreakerState.CLOSED or after.failures:

@@ -16,6 +16,7 @@ from llmbot.app.synthetic import LOAD_CHANNEL
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import Published
 from llmbot.operations.ports import (
+    CallReading,
     Check,
     GatewayReading,
     HostReading,
@@ -33,6 +34,8 @@ from llmbot.storage.document_facts import DataInvalid, DataLost, DataRecovered
 
 PERFORMANCE_S = 60.0
 _CACHED_S = 2.0
+_CALLS_MIN = 5
+"""Fewer answers tell nothing of a model's usual time."""
 _DISK_EVERY_S = 2.0
 _DAMAGE_S = 120.0
 """Damage that nobody confirms for so long was mended by its finder."""
@@ -56,6 +59,7 @@ class BotPlant:
         self._mutexes = bot.operations.mutexes
         self._probes = Probes(bot)
         self._temp_problem = ""
+        self._usual: tuple[float, Mapping[str, float]] | None = None
         self._performance: tuple[float, Performance] | None = None
         self._disk_free = 1 << 62  # not looked at yet
         self._damaged: dict[str, tuple[float, str]] = {}
@@ -112,6 +116,29 @@ class BotPlant:
     def chain(self) -> Sequence[str]:
         """See `Plant.chain`."""
         return tuple(model_name(each) for each in self._bot.conversation.generation.chain)
+
+    def calls(self) -> Sequence[CallReading]:
+        """See `Plant.calls`."""
+        usual = self._usual_s()
+        return tuple(
+            CallReading(model, quiet_s, usual.get(model))
+            for model, quiet_s in self._bot.conversation.generation.pulses.quiet()
+        )
+
+    def _usual_s(self) -> Mapping[str, float]:
+        """In what time each model's first words nearly always come; at most two seconds old."""
+        now = self._bot.house.clock.monotonic()
+        if self._usual is None or now - self._usual[0] > _CACHED_S:
+            models = self._bot.mechanisms.stats.models().values()
+            known = [m for m in models if m.first_words.count >= _CALLS_MIN]
+            self._usual = (now, {m.name: m.first_words.p95 / 1000 for m in known})
+        return self._usual[1]
+
+    def waits(self) -> Mapping[str, float]:
+        """See `Plant.waits`."""
+        limits, wall = self._bot.mechanisms.limits, self._bot.house.clock.wall()
+        until = {name: limits.forecast(name).held_until for name in self.chain()}
+        return {name: at - wall for name, at in until.items() if at is not None}
 
     def queue(self) -> QueueReading:
         """See `Plant.queue`."""

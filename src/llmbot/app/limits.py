@@ -217,6 +217,13 @@ class Limits:
         """Seconds until the provider's day ends, where its quota for the day is gone."""
         return max(0.0, self._gone_until.get(scope, 0.0) - self._clock.wall())
 
+    def serves_again(self, model: str) -> None:
+        """End the wait that a model's provider named; what was counted and learnt stays."""
+        scope = Scope("model", model)
+        self._day_refusals.pop(scope, None)
+        self._gone_until.pop(scope, None)
+        self.limiter.release(scope)
+
     def forecast(self, model: str) -> Forecast:
         """What is left of a model's quota, as far as it is known."""
         return self.limiter.forecast(Scope("model", model))

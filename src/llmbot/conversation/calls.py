@@ -21,6 +21,7 @@ from llmbot.conversation.ports import (
     Turn,
     Words,
 )
+from llmbot.conversation.pulse import Pulses
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (
     BreakerOpenError,
@@ -160,7 +161,9 @@ class Call:
         bus: EventBus,
         clock: Clock,
         settings: GenerationSettings,
+        pulses: Pulses,
     ) -> None:
+        self._pulses = pulses
         self._candidate = candidate
         self._message_id = message_id
         self._place = place
@@ -227,15 +230,18 @@ class Call:
         started = self._clock.monotonic()
         first_words_at = 0.0
         finish: Finish | None = None
+        model = self._candidate.model
         try:
-            stream = self._candidate.model.stream(prompt, self._settings.deadlines)
-            async with aclosing(stream) as items:
-                async for item in items:
-                    if isinstance(item, Finish):
-                        finish = item
-                        continue
-                    first_words_at = first_words_at or self._clock.monotonic()
-                    self._take(item, show)
+            stream = model.stream(prompt, self._settings.deadlines)
+            with self._pulses.call(f"{model.provider}:{model.name}") as pulse:
+                async with aclosing(stream) as items:
+                    async for item in items:
+                        if isinstance(item, Finish):
+                            finish = item
+                            continue
+                        pulse.heard_s = self._clock.monotonic()
+                        first_words_at = first_words_at or pulse.heard_s
+                        self._take(item, show)
             if finish is None:
                 raise ModelStreamCutError  # noqa: TRY301 - the port forbids it; an adapter's bug must not pass for an answer
         except LlmbotError as error:

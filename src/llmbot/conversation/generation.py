@@ -21,6 +21,7 @@ from llmbot.conversation.calls import (
     worst,
 )
 from llmbot.conversation.ports import Prompt
+from llmbot.conversation.pulse import Pulses
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (
     LlmbotError,
@@ -62,6 +63,7 @@ class Generation:
         self._bus = bus
         self._clock = clock
         self.settings = settings
+        self.pulses = Pulses(clock)
 
     async def answer(
         self, message_id: int, prompt: Prompt, show: Show, *, prefer: Sequence[str] = ()
@@ -147,7 +149,9 @@ class Generation:
         preferred. All other failures go to the next model at once.
         """
         while True:
-            call = Call(candidate, message_id, place, self._bus, self._clock, self.settings)
+            call = Call(
+                candidate, message_id, place, self._bus, self._clock, self.settings, self.pulses
+            )
             try:
                 return await call.answer(prompt, show)
             except ModelStreamCutError as error:

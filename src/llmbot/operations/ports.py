@@ -190,6 +190,17 @@ class GatewayReading:
 
 
 @dataclass(frozen=True, slots=True)
+class CallReading:
+    """A call to a model that is under way; seconds."""
+
+    model: str
+    quiet_s: float
+    """For how long it has said nothing."""
+    usual_s: float | None
+    """In what time this model's first words nearly always came; None while nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueReading:
     """The queue; seconds and counts."""
 
@@ -262,6 +273,14 @@ class Plant(Protocol):
 
     def chain(self) -> Sequence[str]:
         """The models in the order in which they are asked, as `provider:model`."""
+        ...
+
+    def calls(self) -> Sequence[CallReading]:
+        """The calls to models that are under way."""
+        ...
+
+    def waits(self) -> Mapping[str, float]:
+        """Models of the chain left alone for as many seconds, as their providers asked."""
         ...
 
     def queue(self) -> QueueReading:

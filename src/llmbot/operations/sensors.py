@@ -26,12 +26,11 @@ class SensorSettings:
     """Discord beats every 41.25 s, and an acknowledgement may take 20 s."""
     model_quiet_s: float = 10.0
     """A model that failed is called calm when so long no further call failed."""
-    silent_s: float = 4.0
+    silent_s: float = 2.5
     silent_factor: float = 3.0
-    """A call is silent after so many times the usual 95th percentile, and never before `silent_s`;
-    without `silent_calls` answers to know the usual by, nothing is called silent.
+    """A call is silent after so many times the usual time of first words, never before `silent_s`;
+    where the usual time is not known, nothing is called silent.
     """
-    silent_calls: int = 5
     silent_least: int = 2
     queue_share: tuple[float, float] = (0.8, 0.5)
     queue_age_s: tuple[float, float] = (60.0, 20.0)

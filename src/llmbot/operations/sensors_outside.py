@@ -15,13 +15,13 @@ _WORDLESS = frozenset({"model_blocked", "model_empty"})
 
 
 def _failing(scene: Scene, codes: frozenset[str]) -> Iterator[tuple[str, ModelStanding]]:
-    """Models whose last call failed so: lately, or with their breaker still open for it."""
-    breakers = scene.plant.breakers()
+    """Models whose last call failed so: lately, or still held back for it."""
+    breakers, waits = scene.plant.breakers(), scene.plant.waits()
     for name, standing in scene.tally.models.items():
         if standing.failing_since is None or standing.code not in codes:
             continue
         own = (breakers.get(name), breakers.get(name.partition(":")[0]))
-        held_open = any(
+        held_open = name in waits or any(
             breaker is not None and breaker.state is not BreakerState.CLOSED and not breaker.held
             for breaker in own
         )
@@ -58,12 +58,16 @@ def model_broken_off(scene: Scene) -> Iterator[Finding]:
     for name, standing in _failing(scene, _FAULTY):
         yield Finding(name, f"{_words(standing)}: {standing.detail}")
     settings = scene.settings
-    usual = scene.plant.performance().stages.get("model")
-    if usual is not None and usual.count >= settings.silent_calls:
-        patience = max(settings.silent_s, settings.silent_factor * usual.p95 / 1000)
-        silent = scene.tally.silent(patience)
-        if silent >= settings.silent_least:
-            yield Finding("calls", f"{silent} calls are silent for more than {patience:.0f} s")
+    silent: dict[str, list[float]] = {}
+    for call in scene.plant.calls():
+        if call.usual_s is not None and call.quiet_s > max(
+            settings.silent_s, settings.silent_factor * call.usual_s
+        ):
+            silent.setdefault(call.model, []).append(call.quiet_s)
+    for model, times in silent.items():
+        if len(times) >= settings.silent_least:
+            words = f"{len(times)} calls say nothing, one for {max(times):.0f} s"
+            yield Finding(model, words)
 
 
 def model_credentials(scene: Scene) -> Iterator[Finding]:

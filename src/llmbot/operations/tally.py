@@ -31,7 +31,6 @@ from llmbot.kernel.events import (
 __all__ = ["Happening", "ModelStanding", "Tally"]
 
 _WORDS_MAX = 160
-_CALLS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,6 @@ class Tally:
         self._happenings: deque[Happening] = deque(maxlen=events_max)
         self.models: dict[str, ModelStanding] = {}
         self._gateway = ""
-        self._generating: dict[int, float] = {}
         self._stop = bus.subscribe(self._hear)
 
     def close(self) -> None:
@@ -92,11 +90,6 @@ class Tally:
             if happening.kind == kind:
                 yield happening
 
-    def silent(self, longer_than_s: float) -> int:
-        """How many messages wait for a model that has neither answered nor failed for so long."""
-        border = self._clock.monotonic() - longer_than_s
-        return sum(1 for since in self._generating.values() if since < border)
-
     def note(self, kind: str, subject: str, detail: str) -> None:
         """Add a happening that no event tells: a sensor saw a counter move."""
         at = self._clock.monotonic()
@@ -105,13 +98,8 @@ class Tally:
     def _hear(self, published: Published) -> None:
         event, at = published.event, published.monotonic_s
         if isinstance(event, ModelAnswered | ModelFailed):
-            self._generating.pop(event.message_id, None)
             self._model(event, at)
             return
-        if isinstance(event, JobMoved):
-            self._generating.pop(event.message_id, None)
-            if event.after == "generating" and len(self._generating) < _CALLS_MAX:
-                self._generating[event.message_id] = at
         if isinstance(event, BreakerChanged) and event.after == "closed":
             self._closed(event.name, at)
             return

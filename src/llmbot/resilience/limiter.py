@@ -170,6 +170,13 @@ class Limiter:
         self._expect_idle(scope, now)
         self._changed([scope])
 
+    def release(self, scope: Scope) -> None:
+        """The other side serves again before the wait that it named is over."""
+        log = self._logs.get(scope)
+        if log is not None and log.held_until > self._now().monotonic:
+            log.held_until = -inf
+            self._changed([scope])
+
     def reset(self, selector: str | None = None) -> int:
         """Forget what was counted: of `kind:name`, of all of a `kind`, or of all; says how many."""
         found = [scope for scope in self._logs if selector in (None, str(scope), scope.kind)]

@@ -32,13 +32,18 @@ def probed(part: Part) -> Validate:
 
 
 def open_breakers(situation: Situation) -> tuple[str, ...]:
-    """The breakers of the subjects and of their providers that are open, and not by hand."""
-    facts = situation.plant.breakers()
+    """The breakers of the subjects and of their providers that hold calls back, and not by hand.
+
+    Also those of models whose provider asked for a wait: a reset ends that, too.
+    """
+    facts, waits = situation.plant.breakers(), situation.plant.waits()
     wanted = dict.fromkeys(
         name for subject in situation.subjects for name in (subject, subject.partition(":")[0])
     )
     return tuple(
         name
         for name in wanted
-        if name in facts and facts[name].state is not BreakerState.CLOSED and not facts[name].held
+        if name in facts
+        and (facts[name].state is not BreakerState.CLOSED or name in waits)
+        and not facts[name].held
     )

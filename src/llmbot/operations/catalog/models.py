@@ -30,15 +30,9 @@ async def _quota_back(situation: Situation) -> Ready:
     """
     if situation.cause == "model-quota-day":
         return await _recovered(situation)
-    now = situation.clock.wall()
-    breakers = situation.plant.breakers()
-    ends = [
-        at
-        for name in open_breakers(situation)
-        if (at := breakers[name].next_probe_at) is not None and at > now
-    ]
-    if ends:
-        return Ready(Go.WAIT, f"held back for {max(ends) - now:.0f} s as the provider named")
+    named = {n: s for n, s in situation.plant.waits().items() if n in situation.subjects}
+    if named:
+        return Ready(Go.WAIT, f"held back for {max(named.values()):.0f} s as the provider named")
     return await _recovered(situation)
 
 

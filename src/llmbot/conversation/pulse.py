@@ -1,0 +1,46 @@
+"""Which calls to models are under way, and since when each has said nothing: for a sensor to read.
+
+A hang or a stall is seen here long before the call's deadline ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from llmbot.kernel.clock import Clock
+
+__all__ = ["Pulse", "Pulses"]
+
+
+@dataclass(slots=True, eq=False)
+class Pulse:
+    """One call; `heard_s` is monotonic: when its last word came, or when it began."""
+
+    model: str
+    heard_s: float
+
+
+class Pulses:
+    """The calls under way; as many as workers, so that no bound of their own is needed."""
+
+    def __init__(self, clock: Clock) -> None:
+        """No call is under way."""
+        self._clock = clock
+        self._calls: set[Pulse] = set()
+
+    @contextmanager
+    def call(self, model: str) -> Iterator[Pulse]:
+        """A call to a model, for as long as the body runs; it notes each word in its pulse."""
+        pulse = Pulse(model, self._clock.monotonic())
+        self._calls.add(pulse)
+        try:
+            yield pulse
+        finally:
+            self._calls.discard(pulse)
+
+    def quiet(self) -> tuple[tuple[str, float], ...]:
+        """Each call's model, and the seconds for which it has said nothing."""
+        now = self._clock.monotonic()
+        return tuple((pulse.model, now - pulse.heard_s) for pulse in self._calls)
