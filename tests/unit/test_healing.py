@@ -205,10 +205,10 @@ async def test_calls_that_say_nothing_are_noticed_before_any_has_failed(tmp_path
     plant = SetPlant(call_readings=[CallReading("gemini:one", 4.0, 2.0)] * 2)
     house, clock, _ = build(tmp_path, plant)
     await rounds(house, clock, 2)
-    assert house.healing.causes == ()
+    assert not house.incidents.all()
     plant.call_readings = [CallReading("gemini:one", 4.0, 0.5)] * 2
     await rounds(house, clock, 2)
-    assert not house.healing.causes
+    assert [cause.name for cause in house.healing.causes] == ["model-broken-off"]
 
 
 async def test_a_model_left_alone_is_a_condition_until_it_is_asked_again(tmp_path: Path) -> None:
