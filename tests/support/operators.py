@@ -131,7 +131,7 @@ class House:
         )
 
     def performance(self) -> PerformanceFacts:
-        loop = LoopFacts(1, 2, 3)
+        loop = LoopFacts(1, 2, 2, 3, 0)
         return PerformanceFacts(SPREAD, {"queue": SPREAD}, 300, 1, 1, 0, 0, 0.2, 0.0, {}, loop)
 
     async def config(self, *, live: bool) -> ConfigView:

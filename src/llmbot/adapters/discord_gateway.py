@@ -120,7 +120,7 @@ class DiscordConnection:
         if self._running is not None:
             raise RuntimeError("started already")
         if not self._token.isascii() or not self._token.isprintable() or not self._token:
-            raise CredentialsError("the token holds characters that no token has")
+            raise self._loop.give_up(CredentialsError("The token holds characters no token has."))
         await self._client._async_setup_hook()  # noqa: SLF001 - gives discord.py the running loop
         await self._http.open(self._token)
         self._running = asyncio.create_task(self._loop.run(), name="discord-gateway")

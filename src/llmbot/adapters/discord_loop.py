@@ -109,8 +109,13 @@ class GatewayLoop:
             while not self._stopping:
                 await self._once()
         except StartupError as failure:
-            self.fatal = failure
-            self.set_state(GatewayState.FATAL, f"{failure} {failure.remedy}")
+            self.give_up(failure)
+
+    def give_up(self, failure: StartupError) -> StartupError:
+        """Note that no further try can help; answers the failure, for whoever raises it."""
+        self.fatal = failure
+        self.set_state(GatewayState.FATAL, f"{failure} {failure.remedy}")
+        return failure
 
     async def close(self, code: int) -> None:
         """Hang up for good, in bounded time; `run` then ends soon."""

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from llmbot import __version__
+from llmbot.adapters.systemd import Systemd
 from llmbot.app.bootstrap import build
+from llmbot.app.brake import SERVED_S, Brake
 from llmbot.app.healing_desk import BotDesk
 from llmbot.app.healing_wiring import HealingService, build_control_plane
 from llmbot.app.operator_side import OperatorSide
-from llmbot.app.parts import House, Mode
+from llmbot.app.parts import Bot, House, Mode
+from llmbot.app.recovery_mode import RecoveryMode
 from llmbot.app.settings import Settings
-from llmbot.app.supervisor import Supervisor
+from llmbot.app.supervisor_tasks import RestartPolicy
 from llmbot.app.telemetry import Telemetry
+from llmbot.app.watchdog import Progress, WatchdogService
 from llmbot.console.api.incidents import incident_routes
 from llmbot.console.api.runbooks import runbook_routes
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.views import Life
 from llmbot.kernel.clock import Random, SystemClock
-from llmbot.kernel.events import EventBus, Noted
+from llmbot.kernel.events import EventBus, Noted, ReplyDelivered
 from llmbot.kernel.ids import this_owner
 from llmbot.kernel.redact import Redactor
 from llmbot.storage.instance import InstanceLock, acquire
@@ -94,23 +102,60 @@ async def run_bot(
         lock.release()
 
 
-async def _live(
-    house: House, lock: InstanceLock, simulator_address: str | None, announce: Announce
-) -> int:
-    bus, settings = house.bus, house.settings
-    ending = Ending()
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """The bot with what shows it to its operator and keeps it alive; nothing is started."""
+
+    bot: Bot
+    operator: OperatorSide
+    recovery: RecoveryMode
+    systemd: Systemd
+
+
+def _furnish(
+    house: House, lock: InstanceLock, ending: Ending, simulator_address: str | None
+) -> _Stage:
+    bus, clock = house.bus, house.clock
     ask_restart = partial(ending.ask, "restart requested", RESTART_EXIT)
     healing = HealingService()
     desk = BotDesk(lambda: healing.plane)
     more = (incident_routes(lambda: desk), runbook_routes(lambda: desk))
-    dashboard = Dashboard(bus, house.clock, simulator_address or "")
+    dashboard = Dashboard(bus, clock, simulator_address or "")
     operator = OperatorSide(house, ask_restart, more, dashboard)
-    views, api = operator.views, operator.api
-    bot = build(house, views.bot_state, (*operator.services, dashboard, healing))
+    systemd = Systemd.of(os.environ)
+    watchdog = WatchdogService(systemd, bus, clock)
+    operators = (*operator.services, dashboard, healing, watchdog)
+    bot = build(house, operator.views.bot_state, operators)
+    watchdog.attach(Progress(bot.mechanisms.queue, bot.conversation.workers, clock), bot.supervisor)
     whole = operator.attach(bot)
-    plane = build_control_plane(whole, views.life, ask_restart)
+    plane = build_control_plane(whole, operator.views.life, ask_restart)
     plane.journal.subscribe(desk.hear)
     healing.attach(whole, plane)
+
+    def recovery_changed(why: str) -> None:
+        operator.views.enter(Life.RECOVERY if why else Life.RUNNING, why)
+        if why:
+            # Whoever looks for the API must find it although the chat is off.
+            lock.publish(version=__version__, http_address=operator.api.address)
+            systemd.ready(f"recovery mode: {why}")
+        else:
+            systemd.say("serving")
+
+    names = [service.name for service in operators]
+    recovery = RecoveryMode(bot.supervisor, names, recovery_changed, bus, clock)
+    bus.subscribe(recovery.hear)
+    return _Stage(bot, operator, recovery, systemd)
+
+
+async def _live(
+    house: House, lock: InstanceLock, simulator_address: str | None, announce: Announce
+) -> int:
+    bus, settings = house.bus, house.settings
+    brake = Brake(settings.storage.data_dir, house.clock)
+    braked = brake.begin()
+    ending = Ending()
+    stage = _furnish(house, lock, ending, simulator_address)
+    operator, supervisor = stage.operator, stage.bot.supervisor
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.ask, signal.Signals(number).name)
@@ -119,32 +164,53 @@ async def _live(
         for loose in settings.loosened():
             bus.publish(loose)
         await operator.open()
-        if not await _started(bot.supervisor, ending):
+        because = f"{braked.in_vain} starts in a row ended before they served anybody"
+        if not await _started(
+            stage.recovery.start(pause_s=braked.pause_s, because=because), ending
+        ):
             return ending.exit_code
+        supervisor.watch("recovery", stage.recovery.run)
+        supervisor.watch(
+            "brake", partial(_served, brake, house), policy=RestartPolicy(may_end=True)
+        )
         # What stands now stands to the end. Looking through it for rubbish, as a full collection
         # does, stopped the loop for 130 to 230 ms each time.
         gc.collect()
         gc.freeze()
         lock.publish(
-            version=__version__, http_address=api.address, simulator_address=simulator_address
+            version=__version__,
+            http_address=operator.api.address,
+            simulator_address=simulator_address,
         )
-        views.enter(Life.RUNNING)
-        announce(api.address)
+        why = stage.recovery.reason
+        operator.views.enter(Life.RECOVERY if why else Life.RUNNING, why)
+        announce(operator.api.address)
+        stage.systemd.ready(f"recovery mode: {why}" if why else "serving")
         await ending.wait()
-        views.enter(Life.STOPPING)
+        operator.views.enter(Life.STOPPING)
         bus.publish(Noted("llmbot", f"stops: {ending.why}"))
         return ending.exit_code
     finally:
-        await bot.edges.discord.close_gateway(keep_session=True)
-        await bot.supervisor.stop_all()
+        if ending.why:
+            brake.served()  # whoever ends it knows why; that is no restart loop
+        stage.systemd.stopping(ending.why)
+        await stage.bot.edges.discord.close_gateway(keep_session=True)
+        await supervisor.stop_all()
         await operator.close()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
 
-async def _started(supervisor: Supervisor, ending: Ending) -> bool:
+async def _served(brake: Brake, house: House) -> None:
+    """Return once this life was of use to somebody, and its record says so."""
+    with contextlib.suppress(TimeoutError):
+        await house.bus.wait_for(ReplyDelivered, timeout_s=SERVED_S)
+    await asyncio.to_thread(brake.served)
+
+
+async def _started(start: Coroutine[Any, Any, None], ending: Ending) -> bool:
     """Start all services; False when the process was asked to end meanwhile."""
-    starting = asyncio.create_task(supervisor.start_all(), name="start")
+    starting = asyncio.create_task(start, name="start")
     asked = asyncio.create_task(ending.wait(), name="asked to end")
     try:
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)

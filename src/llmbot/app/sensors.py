@@ -28,7 +28,7 @@ class Sensors:
 
     def __init__(self, host: Host, data_dir: Path, bus: EventBus, clock: Clock) -> None:
         """Nothing is read yet; deliveries are heard from now on."""
-        self.loop = LoopWatch(clock)
+        self.loop = LoopWatch(clock, bus)
         self.trend = MemoryTrend()
         self.disk: DiskReading | None = None
         self._host = host

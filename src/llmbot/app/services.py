@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from llmbot.conversation.ports import Presence
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import LlmbotError
+from llmbot.kernel.errors import LlmbotError, StartupError
 from llmbot.kernel.events import EventBus, WorkRecovered
 from llmbot.kernel.ids import snowflake_at
 from llmbot.operations.assess import Assessor
@@ -118,7 +119,10 @@ class DiscordService:
         await self.catch_up.load()
         # A search that was broken off before it knew its channels needs a session that tells them.
         self.connection.continue_from(None if self.catch_up.lacks_channels else place)
-        await self.connection.start()
+        # What no try of ours mends is told by the gateway's state; the operator needs the API all
+        # the more. `discord/reconnect` tries anew; until then all work waits in the queue.
+        with contextlib.suppress(StartupError):
+            await self.connection.start()
 
     async def stop(self) -> None:
         """Hear nothing more, then store the place in the stream."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
@@ -167,14 +167,22 @@ class Supervisor:
 
     # ── all of them ─────────────────────────────────────────────────────────────────────────────
 
-    async def start_all(self) -> None:
-        """Start every service in the order of needs.
+    async def start_all(
+        self, *, keep: Collection[str] = (), only: Collection[str] | None = None
+    ) -> None:
+        """Start every service that does not run, or `only` some, in the order of needs.
 
         Raises:
-            StartupError: one did not start; what had started was stopped again, in reverse.
+            StartupError: one did not start; what had started was stopped again, in reverse, but
+                for those that should be kept.
         """
         async with self._changing:
-            await self._start(self._seats.values(), undo_all=True)
+            seats = [
+                seat
+                for name, seat in self._seats.items()
+                if seat.state is not ServiceState.RUNNING and (only is None or name in only)
+            ]
+            await self._start(seats, undo_all=True, keep=keep)
 
     async def stop_all(self) -> tuple[str, ...]:
         """Stop every service in reverse; the names of services and tasks that would not end."""
@@ -270,7 +278,9 @@ class Supervisor:
 
     # ── how ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def _start(self, seats: Iterable[_Seat], *, undo_all: bool) -> None:
+    async def _start(
+        self, seats: Iterable[_Seat], *, undo_all: bool, keep: Collection[str] = ()
+    ) -> None:
         started: list[_Seat] = []
         for seat in seats:
             started.append(seat)
@@ -281,7 +291,9 @@ class Supervisor:
                 words = "start was cancelled"
                 if isinstance(error, StartupError):
                     words = seat.last_error = str(error)
-                await self._stop(started if undo_all else [seat], self._stop_grace_s)
+                others = started[:-1] if undo_all else []
+                undone = [other for other in others if other.service.name not in keep]
+                await self._stop([*undone, seat], self._stop_grace_s)
                 if isinstance(error, StartupError):
                     self._move(seat, ServiceState.FAILED, words)
                 raise

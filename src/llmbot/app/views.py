@@ -53,7 +53,7 @@ from llmbot.console.facts_figures import (
 from llmbot.console.views import ConfigView, Life, PartView, ServiceView, all_parts, judge
 from llmbot.conversation.commands.handlers import BotState
 from llmbot.operations.audit_files import tail
-from llmbot.operations.health import assess
+from llmbot.operations.health import Health, assess
 from llmbot.operations.metrics import Reading
 
 
@@ -64,14 +64,15 @@ class BotViews:
         """There is no bot yet."""
         self._bot: Running | None = None
         self._life = Life.STARTING
+        self._why = ""
 
     def attach(self, bot: Running) -> None:
         """The bot was put together: from now on there is something to see."""
         self._bot = bot
 
-    def enter(self, life: Life) -> None:
-        """The bot has come to this place in its life."""
-        self._life = life
+    def enter(self, life: Life, why: str = "") -> None:
+        """The bot has come to this place in its life; `why` is shown while it is there."""
+        self._life, self._why = life, why
 
     @property
     def bot(self) -> Running:
@@ -125,7 +126,10 @@ class BotViews:
 
     def parts(self) -> Sequence[PartView]:
         """See `Views.parts`."""
-        return assess(vitals_of(self.bot))
+        parts = assess(vitals_of(self.bot))
+        if not self._why:
+            return parts
+        return (PartView(str(self._life), Health.UNHEALTHY, self._why, essential=True), *parts)
 
     def degradation(self) -> DegradationFacts:
         """See `Views.degradation`."""

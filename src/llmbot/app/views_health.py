@@ -208,7 +208,13 @@ def performance_of(bot: Running) -> PerformanceFacts:
         per_minute=round(figures.per_minute, 2),
         error_rate=round(figures.error_share or 0.0, 4),
         errors_by_class=dict(figures.errors_by_code),
-        event_loop_lag=LoopFacts(round(lag.mean_ms), round(lag.worst_ms), round(lag.worst_ever_ms)),
+        event_loop_lag=LoopFacts(
+            round(lag.mean_ms),
+            round(lag.worst_ms),
+            round(lag.p999_ms),
+            round(lag.worst_ever_ms),
+            lag.blocked,
+        ),
     )
 
 

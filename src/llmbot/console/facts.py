@@ -191,12 +191,16 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class LoopFacts:
-    """How late the event loop was over the last ten seconds, in whole milliseconds."""
+    """How late the event loop was, in whole milliseconds: mean and worst of ten seconds."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
     mean: int
     worst: int
+    p999: int
+    """Of the last minute."""
     worst_ever: int
+    blocked: int
+    """How often it stood still for 100 ms or more since the start."""
 
 
 @dataclass(frozen=True, slots=True)

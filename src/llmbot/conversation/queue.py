@@ -155,6 +155,12 @@ class JobQueue:
             news.cancel()
             await asyncio.gather(timer, news, return_exceptions=True)
 
+    def has_due(self) -> bool:
+        """Whether a job could be handed out at this moment."""
+        now = self._clock.monotonic()
+        due = None if self._held else self._fair.next_due(now)
+        return due is not None and due <= now
+
     def release(self, job: Job) -> None:
         """The lease has ended; the job waits again or has ended, as its state says."""
         now = self._clock.monotonic()

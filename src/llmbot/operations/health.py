@@ -40,6 +40,8 @@ class Life(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     MAINTENANCE = "maintenance"
+    RECOVERY = "recovery"
+    """The chat is off because services cannot start; the operator's side is up."""
     STOPPING = "stopping"
 
 
@@ -157,6 +159,8 @@ def judge(life: Life, parts: Sequence[PartView]) -> Verdict:
     )
     if life is Life.STOPPING:
         return Verdict(Status.UNHEALTHY, ("the bot is stopping", *reasons))
+    if life is Life.RECOVERY:
+        return Verdict(Status.UNHEALTHY, ("recovery mode: the chat is off", *reasons))
     if life is Life.STARTING:
         return Verdict(Status.STARTING, ("the bot is starting", *reasons))
     if any(part.essential and part.health is Health.UNHEALTHY for part in parts):

@@ -126,8 +126,11 @@ def locks_broken(scene: Scene) -> Iterator[Finding]:
 
 
 def loop_blocked(scene: Scene) -> Iterator[Finding]:
-    """Row 20: the event loop came late to this very look."""
+    """Row 20: the event loop came late to this very look; the watch outside it saw where it was."""
     words = f"the event loop was blocked for {scene.lag_s:.1f} s"
+    seen = next(scene.tally.recent("loop-blocked", scene.settings.within_s), None)
+    if seen is not None and seen.subject:
+        words = f"{words}, seen at {seen.subject}"
     yield from _high("loop", scene.lag_s, scene.settings.lag_s, words)
 
 

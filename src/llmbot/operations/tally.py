@@ -167,6 +167,12 @@ def _by_name(event: object) -> tuple[str, str, str] | None:
         return "deadlock", "; ".join(getattr(event, "cycle", ())), getattr(event, "victim", "")
     if name == "LockBroken":
         return "lock-broken", str(getattr(event, "name", "")), str(getattr(event, "reason", ""))
+    if name == "LoopBlocked":
+        return (
+            "loop-blocked",
+            " > ".join(getattr(event, "frames", ())[-3:]),
+            f"{getattr(event, 'lag_ms', 0)} ms",
+        )
     if name == "DataInvalid":
         return "data-invalid", str(getattr(event, "file", "")), str(getattr(event, "problem", ""))
     if name == "DatabaseRebuilt":
