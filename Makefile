@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
 
 # Hashes, no addresses: the lock names what is installed, and whoever installs chooses from where.
-LOCK = $(UV) pip compile pyproject.toml -q --universal --generate-hashes --python-version 3.11 \
+COMPILE = $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 \
   --no-header --no-emit-index-url --no-emit-find-links
+LOCK = $(COMPILE) pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench crash simulate lock clean install install-dev
@@ -67,6 +68,7 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(VENV)/pyvenv.cf
 lock: | $(filter .tools/%,$(UV)) ## Resolve the dependencies anew into requirements*.lock
 	@$(LOCK) --upgrade --extra openai --extra postgres --extra build -o requirements.lock
 	@$(LOCK) --all-extras -c requirements.lock -o requirements-dev.lock
+	@$(COMPILE) --upgrade tests/browser/requirements.in -c requirements-dev.lock -o tests/browser/requirements.lock
 
 clean: ## Remove what was installed and built (never data/)
 	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -24,7 +24,7 @@ from llmbot.console.api.listen import listen_on
 from llmbot.console.cli_client import CommandError, NotRunningError, Remote
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import SecondInstanceError, ServiceStartError
-from llmbot.storage.instance import InstanceFacts, read_instance
+from llmbot.storage.instance import FACTS_NAME, InstanceFacts, read_instance
 
 RESTART = 75
 FIRST_STARTUP_CODE, LAST_STARTUP_CODE = 10, 19
@@ -118,8 +118,9 @@ class Demo:
         self._simulators = process = await asyncio.create_subprocess_exec(
             sys.executable,
             *command,
-            "--exit-with-parent",
-            str(os.getpid()),
+            *("--exit-with-parent", str(os.getpid())),
+            # By these its page finds the bot's process, for whoever wants to kill it there.
+            *("--bot-facts", str(self._settings.storage.data_dir / FACTS_NAME)),
             stdin=DEVNULL,
             stdout=PIPE,
             start_new_session=True,  # Ctrl-C reaches this process alone, which stops them in order
@@ -215,6 +216,8 @@ class Demo:
             self._say(f"The bot is back after {after} (process {facts.pid}).")
             return
         self._say(f"  bot         ready after {after} at {facts.http_address}")
+        for line in pages(facts):
+            self._say(line)
         for line in hints(facts, self._settings.storage.log_dir):
             self._say(line)
 
@@ -232,6 +235,16 @@ class Demo:
 
     def _since(self, began: float) -> str:
         return f"{self._clock.monotonic() - began:.1f} s"
+
+
+def pages(facts: InstanceFacts) -> list[str]:
+    """Where to look and touch, in a browser."""
+    return [
+        "",
+        "In a browser:",
+        f"  {facts.simulator_address}/  a simulated Discord: talk to the bot, and break things",
+        f"  {facts.http_address}/  the operator page: watch it heal",
+    ]
 
 
 def hints(facts: InstanceFacts, log_dir: Path) -> list[str]:

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmbot.console.api.problem import SECURITY_HEADERS, problem
 from llmbot.console.permits import needed_role
-from llmbot.console.roles import LOOPBACK, SIGNED_IN, Caller, Role
+from llmbot.console.roles import LOOPBACK, Caller, Role
 from llmbot.console.throttle import Throttle
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import SettingsError
@@ -120,11 +120,6 @@ class Guesses:
             self._failures.pop(client, None)
         return found
 
-    async def right(self, client: str, token: str) -> bool:
-        """Whether it is an administrator's, as a signed-in page may do all that one may."""
-        found = await self.whose(client, token)
-        return found is not None and found.role is Role.ADMIN
-
     def _next_wait(self, client: str) -> float:
         count = self._failures.pop(client, 0) + 1
         self._failures[client] = count
@@ -144,8 +139,8 @@ class Entrance(Protocol):
         """Whether a path needs no token."""
         ...
 
-    def admit(self, scope: Scope) -> Response | bool:
-        """Whether a session lets a request in, or the refusal."""
+    def admit(self, scope: Scope) -> Response | Caller | None:
+        """Who has signed in; the refusal, or the way to the sign-in; None where nobody has."""
         ...
 
 
@@ -242,14 +237,15 @@ class Gate:
         if self._settings.token and scope["path"] != LIVENESS:
             given = _single(scope, b"authorization") or ""
             if self._entrance is not None and not given:
-                admitted = self._entrance.is_open(scope) or self._entrance.admit(scope)
-                if admitted is not False:
-                    scope.setdefault("state", {})["caller"] = SIGNED_IN
-                    return None if admitted is True else admitted
-            kind, _, token = given.partition(" ")
-            # Who brings no token guesses none: the refusal alone is enough.
-            caller = await self._guesses.whose(_client(scope), token.strip()) if given else None
-            if caller is None or kind.lower() != "bearer":
+                if self._entrance.is_open(scope):
+                    return None
+                admitted = self._entrance.admit(scope)
+                if isinstance(admitted, Response):
+                    return admitted
+                caller = admitted
+            else:
+                caller = await self._borne(scope, given)
+            if caller is None:
                 return _no_token(given=bool(given))
             needed = needed_role(scope["method"], scope["path"])
             if caller.role < needed:
@@ -261,6 +257,14 @@ class Gate:
                 )
         scope.setdefault("state", {})["caller"] = caller
         return None
+
+    async def _borne(self, scope: Scope, given: str) -> Caller | None:
+        """Whom a token makes of its bearer; who brings none is not slowed down."""
+        kind, _, token = given.partition(" ")
+        if not given:
+            return None
+        found = await self._guesses.whose(_client(scope), token.strip())
+        return found if kind.lower() == "bearer" else None
 
     def _too_many(self, scope: Scope) -> Response | None:
         if scope["path"] == LIVENESS:

@@ -9,12 +9,14 @@ __all__ = ["needed_role"]
 
 _READING = frozenset({"GET", "HEAD"})
 _ADMIN = "/api/admin/"
+_PAGE = "/dashboard/"
+"""The page's own routes: signing in and out; what it does to the bot, it asks of the API."""
 _ROLES = {spec.name: spec.role for spec in ADMIN_ACTIONS}
 
 
 def needed_role(method: str, path: str) -> Role:
     """The least role that may make this request."""
-    if method in _READING:
+    if method in _READING or path.startswith(_PAGE):
         return Role.VIEWER
     if method == "POST" and path.startswith("/api/test/"):
         return Role.OPERATOR

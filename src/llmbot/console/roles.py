@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["LOOPBACK", "SIGNED_IN", "Caller", "Role"]
+__all__ = ["LOOPBACK", "Caller", "Role"]
 
 
 class Role(IntEnum):
@@ -35,6 +35,3 @@ class Caller:
 
 LOOPBACK = Caller("loopback", Role.ADMIN)
 """Who calls from this machine while no token is set."""
-
-SIGNED_IN = Caller("signed-in page", Role.ADMIN, "page")
-"""Who calls from a page that an administrator's token signed in."""

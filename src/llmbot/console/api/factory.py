@@ -73,7 +73,8 @@ def create_api(
     entrance = None
     if dashboard is not None:
         entrance = Entrance(clock)
-        api.include_router(dashboard_routes(views, dashboard, routers, entrance, guesses))
+        known = desk.actions.known
+        api.include_router(dashboard_routes(views, dashboard, routers, entrance, guesses, known))
     api.add_exception_handler(RequestValidationError, _wrong_field)
     api.add_exception_handler(HTTPException, _no_such_thing)
     api.add_exception_handler(LlmbotError, _known_error)

@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
 from llmbot.console.api.problem import problem
+from llmbot.console.roles import Caller
 from llmbot.kernel.clock import Clock
 
 __all__ = ["COOKIE", "SIGN_IN", "SIGN_OUT", "Entrance", "Session"]
@@ -53,6 +54,7 @@ _DOOR = b"""<!doctype html>
 class Session:
     """A browser that has signed in; `until` in monotonic seconds."""
 
+    caller: Caller
     form_token: str
     until: float
 
@@ -85,13 +87,13 @@ class Entrance:
         path: str = scope["path"]
         return path == SIGN_IN or path.startswith(_OPEN_PREFIX)
 
-    def admit(self, scope: Scope) -> Response | bool:
-        """Whether a session lets this request in; a refusal where it does so only in part."""
+    def admit(self, scope: Scope) -> Response | Caller | None:
+        """Who has signed in; a refusal where a session lets in only in part, None without one."""
         session = self._find(scope)
         if session is None:
             if scope["method"] == "GET" and scope["path"] == "/":
                 return RedirectResponse(SIGN_IN, status_code=303)
-            return False
+            return None
         given = _headers(scope).get(b"x-form-token", b"")
         known = hmac.compare_digest(given, session.form_token.encode())
         # The form that signs out carries its token in its body, where its handler looks at it.
@@ -99,7 +101,7 @@ class Entrance:
             words = "A signed-in page must send its form token with what changes something."
             return problem(403, "form_token_wrong", words, "Reload the page and try again.")
         scope[_SESSION_KEY] = session
-        return True
+        return session.caller
 
     # ── asked by the page's routes ──────────────────────────────────────────────────────────────
 
@@ -109,11 +111,13 @@ class Entrance:
         found = scope.get(_SESSION_KEY)
         return found if isinstance(found, Session) else None
 
-    def sign_in(self, *, secure: bool) -> str:
-        """Begin a session; the cookie to set."""
+    def sign_in(self, bearer: Caller, *, secure: bool) -> str:
+        """Begin a session with the role of the token's bearer; the cookie to set."""
         value = secrets.token_urlsafe(32)
         until = self._clock.monotonic() + SESSION_S
-        self._sessions[_digest(value)] = Session(secrets.token_urlsafe(24), until)
+        self._sessions[_digest(value)] = Session(
+            Caller(bearer.name, bearer.role, "page"), secrets.token_urlsafe(24), until
+        )
         while len(self._sessions) > SESSIONS_MAX:
             self._sessions.popitem(last=False)
         return _cookie(value, round(SESSION_S), secure=secure)

@@ -128,11 +128,6 @@ class Flow:
         """What happened after a version, oldest first."""
         return [each.view() for each in self._happenings if each.version > newer_than]
 
-    def row(self, message_id: int) -> dict[str, object] | None:
-        """One message as far as it is still remembered."""
-        row = self._rows.get(message_id)
-        return None if row is None else row.view()
-
     # ── hearing ─────────────────────────────────────────────────────────────────────────────────
 
     def _hear(self, published: Published) -> None:

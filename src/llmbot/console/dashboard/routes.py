@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 from urllib.parse import parse_qs
 
+import orjson
 from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from llmbot.console.api.acts import caller_of
 from llmbot.console.api.problem import problem
 from llmbot.console.dashboard.assets import Asset, fill_in, load_assets
 from llmbot.console.dashboard.entrance import SIGN_IN, SIGN_OUT, Entrance
 from llmbot.console.dashboard.feed import READERS_MAX
+from llmbot.console.dashboard.offers import Known, offers_of
 from llmbot.console.dashboard.sections import offered
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.gate import Guesses
@@ -37,12 +41,17 @@ def dashboard_routes(
     routers: Sequence[APIRouter],
     entrance: Entrance,
     guesses: Guesses,
+    known: Known,
 ) -> APIRouter:
-    """The routes; the page offers what `routers` offer, to those whom `entrance` lets in."""
+    """The routes; the page offers what `routers` offer, to those whom `entrance` lets in.
+
+    `known` tells the names that an action may be done to.
+    """
     routes = APIRouter(include_in_schema=False)
     assets = load_assets()
     dashboard.attach(routers)
 
+    _file_routes(routes, assets)
     _sign_in_routes(routes, assets, entrance, guesses)
 
     @routes.get("/")
@@ -55,11 +64,18 @@ def dashboard_routes(
             "offered": json.dumps(offered(routers)),
             "status": str(verdict.status),
             "reasons": "; ".join(verdict.reasons),
-            "role": "" if session is None else "admin",
+            "role": "" if session is None else session.caller.role.label,
             "form_token": "" if session is None else session.form_token,
             "simulator": dashboard.simulator,
         }
         return _page(assets["index.html"], values)
+
+    @routes.get("/dashboard/actions")
+    async def actions(request: Request) -> Response:
+        # Building the document for the first time takes some tens of milliseconds.
+        document = await asyncio.to_thread(request.app.openapi)
+        answer = {"role": int(caller_of(request).role), "actions": offers_of(document, known)}
+        return Response(orjson.dumps(answer), media_type="application/json")
 
     @routes.get("/dashboard/feed")
     async def feed() -> Response:
@@ -68,22 +84,18 @@ def dashboard_routes(
             return problem(503, "too_many_pages", words, "Close one that nobody looks at.")
         return dashboard.open_feed()
 
+    return routes
+
+
+def _file_routes(routes: APIRouter, assets: Mapping[str, Asset]) -> None:
+    """What the page is drawn with."""
+
     @routes.get("/dashboard/assets/{name}")
     async def asset(request: Request, name: Annotated[str, Path(max_length=60)]) -> Response:
         found = assets.get(name)
         if found is None or name.endswith(".html"):
             return problem(404, "not_found", "There is no such file.", "Reload the page.")
         return _send(request, found)
-
-    @routes.get("/dashboard/messages/{message_id}")
-    async def message(message_id: Annotated[int, Path(ge=0, lt=2**64)]) -> Response:
-        found = dashboard.flow.row(message_id)
-        if found is None:
-            words = "This life of the bot remembers no such message."
-            return problem(404, "not_found", words, "`llmbot ledger` reads the durable record.")
-        return Response(json.dumps(found), media_type="application/json")
-
-    return routes
 
 
 def _sign_in_routes(
@@ -98,10 +110,11 @@ def _sign_in_routes(
     @routes.post(SIGN_IN)
     async def sign_in(request: Request) -> Response:
         client = request.client.host if request.client else "unknown"
-        if not await guesses.right(client, _field(await request.body(), "token")):
+        bearer = await guesses.whose(client, _field(await request.body(), "token"))
+        if bearer is None:
             trouble = {"trouble": "This is not the right token."}
             return _page(assets["sign-in.html"], trouble, status=401)
-        cookie = entrance.sign_in(secure=request.url.scheme == "https")
+        cookie = entrance.sign_in(bearer, secure=request.url.scheme == "https")
         return RedirectResponse("/", status_code=303, headers={"Set-Cookie": cookie})
 
     @routes.post(SIGN_OUT)

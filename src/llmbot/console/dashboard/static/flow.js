@@ -9,7 +9,7 @@ const LANES = [["claimed", "Claimed"], ["queued", "Queued"], ["generating", "Gen
 const ENDS = { done: ["good", "answered"], noticed: ["pause", "told why not"], dead: ["bad", "given up"] };
 const SHOWN = 12;
 const LANE_S = 60; // a message counts as claimed or done in the lanes for a minute
-const LEDGER = "/api/admin/ledger/{messageId}";
+const LEDGER = "/api/ledger/{messageId}";
 
 export class Flow {
   constructor({ most = SHOWN } = {}) {

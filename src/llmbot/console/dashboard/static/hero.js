@@ -51,6 +51,12 @@ export class Hero {
     this.tick();
   }
 
+  /** What may be done has changed: the buttons are made anew. */
+  offer() {
+    this.maintenance = undefined;
+    this.draw();
+  }
+
   #reasons(reasons, degradation) {
     const said = reasons.map((reason) => reason.replace(/^(\w)/, (letter) => letter.toUpperCase()));
     const off = degradation?.switchedOff ?? degradation?.off ?? [];

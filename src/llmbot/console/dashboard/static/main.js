@@ -1,5 +1,5 @@
 // Puts the page together: views by the address' hash, the hero, the connection.
-import { has } from "./api.js";
+import { learn } from "./actions.js";
 import { byId, fill, h, meta, say } from "./dom.js";
 import { span, timeOf } from "./format.js";
 import { Hero } from "./hero.js";
@@ -10,23 +10,25 @@ import { store } from "./store.js";
 const VIEWS = [
   { id: "overview", title: "Overview", load: async () => Overview },
   { id: "messages", title: "Messages", load: async () => (await import("./view_messages.js")).MessagesView },
-  { id: "incidents", title: "Incidents", needs: ["GET", "/api/incidents"], load: async () => (await import("./view_incidents.js")).IncidentsView },
+  { id: "incidents", title: "Incidents", load: async () => (await import("./view_incidents.js")).IncidentsView },
   { id: "actions", title: "Actions", load: async () => (await import("./view_actions.js")).ActionsView },
   { id: "parts", title: "Parts", load: async () => (await import("./view_services.js")).ServicesView },
-  { id: "data", title: "Data", needs: ["POST", "/api/admin/datastore/validate-all"], load: async () => (await import("./view_data.js")).DataView },
-  { id: "audit", title: "Audit", needs: ["GET", "/api/admin/audit"], load: async () => (await import("./view_audit.js")).AuditView },
-  { id: "settings", title: "Settings", needs: ["GET", "/api/admin/config/validate"], load: async () => (await import("./view_settings.js")).SettingsView },
-].filter((view) => !view.needs || has(...view.needs));
+  { id: "data", title: "Data", load: async () => (await import("./view_data.js")).DataView },
+  { id: "audit", title: "Audit", load: async () => (await import("./view_audit.js")).AuditView },
+  { id: "settings", title: "Settings", load: async () => (await import("./view_settings.js")).SettingsView },
+];
+
+const AGAIN_MS = 1000;
 
 let current = null;
 let shown = "";
 
-async function show() {
+async function show({ anew = false } = {}) {
   const [id, ...rest] = location.hash.slice(1).split("/");
   const view = VIEWS.find((each) => each.id === id) ?? VIEWS[0];
   const key = `${view.id}/${rest.join("/")}`;
-  if (key === shown) return;
-  const moved = shown !== "";
+  if (key === shown && !anew) return;
+  const moved = shown !== "" && !anew;
   shown = key;
   for (const tab of byId("tabs").querySelectorAll("a")) {
     if (tab.hash === `#${view.id}`) tab.setAttribute("aria-current", "page");
@@ -66,21 +68,32 @@ function account() {
       h("input", { type: "hidden", name: "form_token", value: meta("form-token") }), h("button", { class: "quiet" }, `Sign out (${place.dataset.role})`)) : null);
 }
 
+/** What may be done is asked of the bot first; while it does not answer, there is nothing to offer. */
+async function offer(hero) {
+  let learned = false;
+  while (!learned) {
+    learned = await learn().then(() => true, () => false);
+    hero.offer();
+    await show({ anew: true });
+    if (!learned) await new Promise((resume) => setTimeout(resume, AGAIN_MS));
+  }
+  document.documentElement.dataset.ready = "yes";
+}
+
 function begin() {
   fill(byId("tabs"), h("ul", {}, VIEWS.map((view) => h("li", {}, h("a", { href: `#${view.id}` }, view.title)))));
   account();
   const hero = new Hero();
   store.on("connection", connection);
-  addEventListener("hashchange", show);
-  show();
+  addEventListener("hashchange", () => show());
   store.listen();
+  offer(hero);
   setInterval(() => {
     store.check();
     if (document.hidden) return;
     hero.tick();
     current?.tick?.();
   }, 1000);
-  document.documentElement.dataset.ready = "yes";
 }
 
 begin();

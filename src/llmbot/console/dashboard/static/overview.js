@@ -1,8 +1,9 @@
 // At a glance: every part of the bot as a tile, messages on their way, and what else happened.
 import { act } from "./act.js";
+import { Breakers } from "./breakers.js";
 import { chip, fill, h } from "./dom.js";
 import { Flow } from "./flow.js";
-import { bytes, countdown, joined, milliseconds, moment, number, percent, span } from "./format.js";
+import { bytes, joined, milliseconds, number, percent, span } from "./format.js";
 import { Happenings } from "./happenings.js";
 import { Spark } from "./spark.js";
 import { meter, Tile } from "./tiles.js";
@@ -30,6 +31,8 @@ export class Overview {
       disk: tile("disk", "Disk and store", true, (value) => `${size(value)} free`, 1e9),
       services: tile("services", "Services", false),
     };
+    this.breakers = new Breakers();
+    this.tiles.breakers.more.append(this.breakers.element);
     this.flow = new Flow();
     this.happenings = new Happenings();
     fill(place,
@@ -95,7 +98,7 @@ export class Overview {
 
   #answers() {
     const performance = store.sections.performance ?? {};
-    const rate = performance.throughput?.perMinute ?? performance.throughputPerMinute ?? 0;
+    const rate = performance.perMinute ?? 0;
     const errors = performance.errorRate;
     const last = facts("answers").lastAnswerSecondsAgo;
     this.tiles.answers.show({
@@ -154,7 +157,7 @@ export class Overview {
         discord.latencyMs === undefined || discord.latencyMs === null ? "" : `latency ${ms(discord.latencyMs)}`,
         discord.session ? `session ${String(discord.session).slice(0, 8)}…` : "",
       ].filter(Boolean).join(" · "),
-      more: this.reconnect ?? (this.reconnect = act.button("discord/reconnect", {}, "Reconnect") ?? []),
+      more: this.reconnect ?? (this.reconnect = act.button("discord/reconnect", null, { label: "Reconnect" }) ?? []),
     });
   }
 
@@ -189,12 +192,8 @@ export class Overview {
     const now = store.now();
     const all = Object.entries(circuits).filter(([, breaker]) => breaker?.state);
     const open = all.filter(([, breaker]) => breaker.state !== "closed");
-    const key = JSON.stringify(all.map(([name, breaker]) => [name, breaker.state, breaker.lastError, Math.ceil(moment(breaker.nextProbeAt) - now)]));
-    this.tiles.breakers.show({
-      kind: open.length ? "warn" : "good", word: open.length ? `${open.length} not closed` : "all closed",
-      more: key === this.breakerKey || this.tiles.breakers.more.contains(document.activeElement) ? undefined : h("ul", { class: "rows" }, all.map(([name, breaker]) => breakerRow(name, breaker, now))),
-    });
-    this.breakerKey = key;
+    this.breakers.show(Object.fromEntries(all), now);
+    this.tiles.breakers.show({ kind: open.length ? "warn" : "good", word: open.length ? `${open.length} not closed` : "all closed" });
   }
 
   #memory() {
@@ -205,7 +204,7 @@ export class Overview {
     this.tiles.memory.show({
       figure, unit: `${unit} of ${size(limitBytes)}`, kind: kindOf("memory"),
       facts: trend === undefined ? "" : trend === null ? "trend not known yet" : `${trend < 0 ? "−" : "+"}${size(Math.abs(trend))} a minute`,
-      more: key === this.memoryKey ? undefined : [meter(share, "Memory used", kindOf("memory")), act.button("gc", {}, "Collect garbage")],
+      more: key === this.memoryKey ? undefined : [meter(share, "Memory used", kindOf("memory")), act.button("gc")],
     });
     this.memoryKey = key;
   }
@@ -243,16 +242,6 @@ export class Overview {
     });
     this.serviceKey = key;
   }
-}
-
-function breakerRow(name, breaker, now) {
-  const kinds = { closed: "good", open: "bad", "half-open": "wait" };
-  const at = moment(breaker.nextProbeAt);
-  const due = breaker.state === "open" && at !== null && at > now ? `probe in ${countdown(at - now)}` : "";
-  const failures = breaker.failures ?? breaker.failuresInWindow;
-  return h("li", {}, chip(kinds[breaker.state] ?? "wait", breaker.state), h("strong", {}, name),
-    h("span", { class: "row-facts" }, [due, breaker.state === "closed" && !failures ? "" : (breaker.lastError ?? ""), failures ? `${failures} failures` : ""].filter(Boolean).join(" · ")),
-    breaker.state === "closed" ? act.button("circuit/trip/{name}", { name }, "Trip", { "aria-label": `Trip ${name}` }) : act.button("circuit/reset/{name}", { name }, "Reset", { "aria-label": `Reset ${name}` }));
 }
 
 function stageBar(stages, sum) {

@@ -6,33 +6,31 @@ import { chip, h } from "./dom.js";
 import { moment, timeOf } from "./format.js";
 import { Pane } from "./pane.js";
 
-const NAME = { name: "name" };
 const EVERY_S = 5;
 
 export class RunbookPanes {
   constructor() {
-    const again = () => this.panes.forEach((pane) => pane.refresh());
-    this.actions = {
-      dry: { label: "Dry run", what: "Tells what it would do; changes nothing.", path: "/api/runbooks/{name}/run", fields: [NAME], body: { dryRun: true } },
-      run: {
-        label: "Run", what: "Runs it now, through the same guard rails as when it runs by itself.", path: "/api/runbooks/{name}/run",
-        fields: [NAME, { name: "target", label: "Target (if it needs one)", optional: true, hint: "a model or file" }], harm: "It acts on the running bot.", then: again,
-      },
-      approve: { label: "Approve", what: "Says yes to what it asked, and lets it act again if it was set aside.", path: "/api/runbooks/{name}/approve", fields: [NAME], then: again },
-      pause: { label: "Pause automation", what: "Nothing is done automatically until you end the pause; sensing and diagnosis go on.", path: "/api/runbooks/pause", fields: [{ name: "reason", label: "Reason" }], harm: "The bot does not mend itself meanwhile.", then: again },
-      goOn: { label: "End the pause", what: "Automation goes on.", path: "/api/runbooks/pause", fields: [], then: again },
-      kill: { label: "Kill switch", what: "Stops everything automatic at once.", path: "/api/runbooks/kill", fields: [{ name: "reason", label: "Reason" }], harm: "The bot does not mend itself until the switch is put back.", then: again },
-      unkill: { label: "Put the kill switch back", what: "Automation may act again.", path: "/api/runbooks/kill", fields: [], then: again },
-    };
     this.panes = has("GET", "/api/runbooks") ? [this.#rails(), this.#books(), this.#history()].filter(Boolean) : [];
   }
 
   dryRun(name) {
-    return act.custom(this.actions.dry, { name }, { "aria-label": `Dry run of ${name}` });
+    return act.button("runbooks/run", name, { label: "Dry run", values: { dryRun: true, target: "" }, title: "Tells what it would do; changes nothing.", "aria-label": `Dry run of ${name}` });
   }
 
   run(name) {
-    return act.custom(this.actions.run, { name }, { "aria-label": `Run ${name}` });
+    return act.button("runbooks/run", name, { label: "Run", values: { dryRun: false }, harm: "It acts on the running bot, through the same guard rails as when it runs by itself.", then: () => this.#again(), "aria-label": `Run ${name}` });
+  }
+
+  #again() {
+    for (const pane of this.panes) pane.refresh();
+  }
+
+  /** The switches over all that is automatic; to put one back is to give no reason. */
+  #switches(paused, killed) {
+    const then = () => this.#again();
+    return h("div", { class: "buttons" },
+      paused ? act.button("runbooks/pause", null, { label: "End the pause", values: { reason: "" }, then }) : act.button("runbooks/pause", null, { label: "Pause automation", harm: "The bot does not mend itself meanwhile. Sensing and diagnosis go on.", needs: ["reason"], then }),
+      killed ? act.button("runbooks/kill", null, { label: "Put the kill switch back", values: { reason: "" }, then }) : act.button("runbooks/kill", null, { label: "Kill switch", harm: "Everything automatic stops at once, and the bot does not mend itself until the switch is put back.", needs: ["reason"], then }));
   }
 
   #rails() {
@@ -43,8 +41,7 @@ export class RunbookPanes {
         h("p", { class: "buttons" },
           killed ? chip("bad", `kill switch: ${killed}`) : paused ? chip("pause", `paused: ${paused}`) : chip("good", `mode ${mode}`),
           storm ? chip("warn", "storm") : null, running?.length ? chip("wait", `runs: ${[running].flat().join(", ")}`) : null),
-        h("div", { class: "buttons" },
-          act.custom(paused ? this.actions.goOn : this.actions.pause), act.custom(killed ? this.actions.unkill : this.actions.kill)),
+        this.#switches(paused, killed),
         h("details", {}, h("summary", { class: "small" }, "Caps, journal, notices"), details({ ...rest, setAside })),
       ],
     });
@@ -59,7 +56,7 @@ export class RunbookPanes {
           h("th", { scope: "row" }, book.title, h("div", { class: "small" }, book.name)), h("td", {}, book.causes.join(", ")), h("td", {}, book.steps.join(" → ")),
           h("td", {}, book.setAside ? chip("pause", `set aside: ${book.setAside}`) : book.asks.length ? chip("warn", `asks: ${book.asks.join(", ")}`) : chip("good", "ready")),
           h("td", {}, h("div", { class: "buttons" }, this.dryRun(book.name), this.run(book.name),
-            book.asks.length || book.setAside ? act.custom(this.actions.approve, { name: book.name }, { "aria-label": `Approve ${book.name}` }) : null))))))),
+            book.asks.length || book.setAside ? act.button("runbooks/approve", book.name, { label: "Approve", then: () => this.#again(), "aria-label": `Approve ${book.name}` }) : null))))))),
     });
   }
 

@@ -1,21 +1,20 @@
-// Every action in one place, by what it is about; what the API does not offer is not shown.
+// Every action in one place, by what it is about, as the API lists them.
 import { act } from "./act.js";
-import { ACTIONS } from "./actions.js";
-import { get, has } from "./api.js";
+import { all } from "./actions.js";
 import { fill, h, icon } from "./dom.js";
-import { store } from "./store.js";
+
+const ROLES = ["", "viewer", "operator", "admin"];
 
 export class ActionsView {
   constructor(place) {
-    const shown = ACTIONS.filter((action) => act.find(action.id));
+    const shown = all();
     const groups = [...new Set(shown.map((action) => action.group))];
     const filter = h("input", { type: "search", placeholder: "Find an action…", "aria-label": "Find an action", on: { input: () => this.#filter(filter.value) } });
     this.groups = groups.map((group) => h("section", { class: "action-group" }, h("h2", {}, group),
       h("ul", { class: "actions" }, shown.filter((action) => action.group === group).map((action) => card(action)))));
     fill(place, h("div", { class: "view-head" }, h("h1", { class: "view-title" }, "Actions"), filter),
-      h("p", { class: "lead" }, act.mayAct() ? "Each is validated before it reports success, and leaves one record in the audit." : "You are signed in to look, not to act."),
+      h("p", { class: "lead" }, shown.some((action) => action.allowed) ? "Each is validated before it reports success. What changes the bot leaves one record in the audit." : "You are signed in to look, not to act."),
       this.groups);
-    learn();
   }
 
   #filter(words) {
@@ -34,15 +33,9 @@ export class ActionsView {
 }
 
 function card(action) {
-  return h("li", { class: "action" }, h("div", {}, h("strong", {}, action.label), h("p", {}, action.what), action.harm ? h("p", { class: "harm-words" }, icon("warn"), action.harm) : null),
-    act.button(action.id, {}, action.harm || action.fields.length ? "Choose…" : "Run", { "aria-label": `${action.harm || action.fields.length ? "Choose" : "Run"}: ${action.label}` }));
-}
-
-/** Names that actions may be asked for and that no section tells. */
-export async function learn() {
-  store.known ??= {};
-  if (has("GET", "/api/admin/mutex/status")) {
-    const answer = await get("/api/admin/mutex/status").catch(() => ({}));
-    store.known.mutexes = Object.keys(answer.mutexes ?? {});
-  }
+  const asks = Boolean(action.harm || action.targets.length || action.fields.some((field) => field.name !== "reason"));
+  const word = asks ? "Choose" : "Run";
+  return h("li", { class: "action", data: { path: action.path } },
+    h("div", {}, h("strong", {}, action.label), h("p", {}, action.what), action.harm ? h("p", { class: "harm-words" }, icon("warn"), action.harm) : null),
+    act.button(action.id, null, { word: asks ? `${word}…` : word, asks, "aria-label": `${word}: ${action.label}`, class: `${action.harm ? "harm" : "quiet"} ${asks ? "choose" : "run"}` }) ?? h("span", { class: "small" }, `needs ${ROLES[action.role]}`));
 }

@@ -108,7 +108,7 @@ export class IncidentsView {
       Object.keys(report.checks ?? {}).length ? [h("h3", {}, "Checked"), details(report.checks)] : null,
       lines("Notes", report.notes, (each) => `${timeOf(moment(each.at))} ${each.by}: ${each.text}`),
       h("div", { class: "buttons" },
-        act.custom({ label: "Add a note", what: "A person's words, kept with the incident.", path: "/api/incidents/{key}/note", fields: [{ name: "key" }, { name: "text", label: "Note" }], then: () => this.#open(report.id) }, { key: report.id }),
+        act.button("incidents/note", report.id, { label: "Add a note", then: () => this.#open(report.id) }),
         has("GET", "/api/incidents/{key}/report") ? h("a", { class: "button quiet", href: `/api/incidents/${encodeURIComponent(report.id)}/report`, target: "_blank", rel: "noopener" }, "Report in Markdown") : null),
       h("h3", {}, "Timeline"),
       h("ol", { class: "timeline", tabindex: "0", "aria-label": "Timeline" }, report.timeline.map((line) => h("li", {}, h("time", { title: `hash ${line.hash}` }, timeOf(moment(line.at))), h("span", {}, line.what)))),

@@ -13,7 +13,7 @@ const READ = [
   ["/api/health/external/gemini", "Model provider", "Measured; a probe is kept for 15 seconds."],
   ["/api/health/external/discord", "Discord", ""],
   ["/api/admin/ratelimit/status", "Rate limits", "What was counted in each window.", ["ratelimit/reset"]],
-  ["/api/admin/mutex/status", "Mutexes", "Who holds what, and who waits.", ["mutex/cleanup", "mutex/force-release/{name}", "mutex/reset-stats"]],
+  ["/api/admin/mutex/status", "Mutexes", "Who holds what, and who waits.", ["mutex/cleanup", "mutex/force-release", "mutex/reset-stats"]],
   ["/api/admin/mutex/deadlocks", "Deadlocks", "Cycles in who waits for whom."],
   ["/api/admin/race-condition/status", "Processed messages", "Duplicates stopped, by kind.", ["race-condition/clear"]],
   ["/api/health/memory/detailed", "Memory in detail", "Every cache, queue and store, the largest first.", ["gc", "cache/clear"]],
@@ -41,6 +41,6 @@ function services(all) {
         h("td", { title: since === null ? "" : fullTimeOf(since) }, since === null ? "–" : span(store.now() - since)),
         h("td", {}, joined(milliseconds(service.lastStartMs))), h("td", {}, `${service.restarts} · tasks ${service.taskRestarts}`),
         h("td", {}, service.lastError || "–"),
-        h("td", {}, act.button("service/restart/{serviceName}", { serviceName: name }, "Restart", { "aria-label": `Restart ${name}` })));
+        h("td", {}, act.button("service/restart", name, { label: "Restart", "aria-label": `Restart ${name}` })));
     }))));
 }

@@ -1,0 +1,96 @@
+"""How both pages look and read: pictures for people, rules of accessibility for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.browser.conftest import Complaints
+from tests.browser.stage import MISSING, Stage
+
+pytest.importorskip("playwright.async_api", reason=MISSING)
+
+from playwright.async_api import Browser, Page, expect
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+SIZES = {"wide": (1440, 1000), "phone": (390, 844)}
+VIEWS = ("overview", "messages", "incidents", "actions", "parts", "data", "audit", "settings")
+ASK = "[[code]] How does a mutex work?"
+
+
+async def opened(browser: Browser, size: str, theme: Any, complaints: Complaints) -> Page:
+    """A tab of this size and theme."""
+    width, height = SIZES[size]
+    context = await browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=theme
+    )
+    tab = await context.new_page()
+    complaints.watch(tab)
+    return tab
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+async def test_each_state_is_worth_a_picture(
+    browser: Browser,
+    stage: Stage,
+    complaints: Complaints,
+    picture: Callable[[str], str],
+    size: str,
+    theme: str,
+) -> None:
+    """Both pages hold together wide and narrow, in light and dark: nothing overflows sideways."""
+    tab = await opened(browser, size, theme, complaints)
+    await stage.say(ASK)
+    await tab.goto(stage.chat)
+    await tab.locator(".code-block").first.wait_for()
+    await tab.screenshot(path=picture(f"chat-{size}-{theme}"))
+    assert await overflow(tab) <= 0
+    for view in VIEWS:
+        await tab.goto(f"{stage.page}#{view}")
+        await expect(tab.locator("#live")).to_have_text("Live")
+        await expect(tab.locator("#view")).not_to_contain_text("Reading…")
+        await tab.screenshot(path=picture(f"operator-{view}-{size}-{theme}"), full_page=True)
+        assert await overflow(tab) <= 0, view
+    assert complaints.words == []
+
+
+async def overflow(tab: Page) -> int:
+    """By how many pixels the page is wider than its window."""
+    found: int = await tab.evaluate(
+        "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    return found
+
+
+async def findings(tab: Page, axe: str) -> list[str]:
+    """What axe finds that is serious or critical."""
+    await tab.evaluate(axe)
+    found: list[str] = await tab.evaluate(
+        """async () => (await axe.run()).violations
+            .filter((each) => ["serious", "critical"].includes(each.impact))
+            .flatMap((each) => each.nodes.map(
+                (node) => `${each.id}: ${node.target} ${node.failureSummary}`))"""
+    )
+    return found
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_nothing_serious_stands_in_anybodys_way(
+    browser: Browser, stage: Stage, complaints: Complaints, axe: str, theme: str
+) -> None:
+    """The rules of accessibility that machines can check hold on every view of both pages."""
+    tab = await opened(browser, "wide", theme, complaints)
+    await stage.say(ASK)
+    await tab.goto(stage.chat)
+    await tab.locator(".code-block").first.wait_for()
+    assert await findings(tab, axe) == []
+    await tab.get_by_role("tab", name="All faults").click()
+    assert await findings(tab, axe) == []
+    for view in VIEWS:
+        await tab.goto(f"{stage.page}#{view}")
+        await expect(tab.locator("#live")).to_have_text("Live")
+        await expect(tab.locator("#view")).not_to_contain_text("Reading…")
+        assert await findings(tab, axe) == [], view

@@ -1,0 +1,126 @@
+"""The operator page in a real browser: what it shows, what it survives, what it lets one do."""
+
+from __future__ import annotations
+
+import pytest
+from tests.browser.stage import MISSING, Stage
+
+pytest.importorskip("playwright.async_api", reason=MISSING)
+
+from playwright.async_api import Page, expect
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+FIRST_LOAD_BYTES_MAX = 150_000
+DRAWN = "() => document.querySelector('#tile-memory .spark-line')?.getAttribute('d')"
+LOADED = "() => performance.getEntriesByType('resource').map(e => [e.name, e.transferSize])"
+
+
+async def enter(page: Page, stage: Stage, view: str = "overview") -> None:
+    """Open a view and wait for the first news."""
+    await page.goto(f"{stage.page}#{view}")
+    await page.wait_for_selector("html[data-ready]")
+    await expect(page.locator("#live")).to_have_text("Live")
+
+
+async def test_the_first_load_is_small_and_all_our_own(page: Page, stage: Stage) -> None:
+    """Opening the page loads under 150 kB, from the bot alone."""
+    await enter(page, stage)
+    loaded = await page.evaluate(LOADED)
+    assert all(url.startswith(stage.page) for url, _ in loaded)
+    assert sum(size for url, size in loaded if "/feed" not in url) < FIRST_LOAD_BYTES_MAX
+
+
+async def test_the_state_is_told_at_a_glance(page: Page, stage: Stage) -> None:
+    """State, since when and because of what stand at the top, in words."""
+    await enter(page, stage)
+    await expect(page.locator("#hero h1")).to_have_text("All is well")
+    await expect(page.locator(".hero-since")).to_contain_text("since")
+    await expect(page.locator(".reasons")).to_contain_text("Every part works")
+
+
+async def test_a_message_moves_along_and_its_ledger_is_one_click_away(
+    page: Page, stage: Stage
+) -> None:
+    """A message appears without a reload and ends as answered; its ledger tells no word."""
+    await enter(page, stage)
+    await stage.say("hello secretword")
+    await page.locator(".flow-rows .chip.good").first.wait_for()
+    await page.locator(".flow-rows .link").first.click()
+    ledger = page.get_by_role("dialog")
+    await expect(ledger).to_contain_text("claimed")
+    await expect(ledger).to_contain_text("delivered")
+    await expect(ledger.get_by_role("heading", name="Durable record")).to_be_visible()
+    assert "secretword" not in await page.content()
+
+
+async def test_it_says_that_the_bot_is_gone_and_catches_up(page: Page, stage: Stage) -> None:
+    """A lost connection is told; when the bot is back, the page is live by itself."""
+    await enter(page, stage)
+    await stage.stop_bot()
+    await expect(page.locator("#live")).to_contain_text("lost")
+    await stage.start_bot()
+    await expect(page.locator("#live")).to_have_text("Live")
+    await expect(page.locator("#hero h1")).to_have_text("All is well")
+
+
+async def test_sparklines_survive_a_reload(page: Page, stage: Stage) -> None:
+    """The last hour is kept by the bot: a page that is opened anew draws it at once."""
+    await enter(page, stage)
+    await page.wait_for_function(DRAWN)
+    await page.reload()
+    await page.wait_for_function(DRAWN)
+
+
+async def test_what_harms_is_asked_about_and_its_result_leads_to_the_audit(
+    page: Page, stage: Stage
+) -> None:
+    """A harmful action says what it will do and waits for a yes; its record is one click away."""
+    await enter(page, stage)
+    await page.get_by_role("button", name="Trip discord").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("not asked until it is reset")
+    await dialog.get_by_role("button", name="Do it").click()
+    result = page.locator("#results .result").first
+    await expect(result).to_contain_text("Done")
+    await page.get_by_role("button", name="Reset discord").click()
+    await result.get_by_role("link", name="audit entry").click()
+    record = page.locator(".audit details[open]")
+    await expect(record).to_contain_text("circuit/")
+    await expect(record).to_contain_text("loopback")
+
+
+async def test_automation_is_paused_with_a_reason_and_goes_on(page: Page, stage: Stage) -> None:
+    """A pause asks for its reason, shows it, and ends by a click."""
+    await enter(page, stage, "incidents")
+    await page.get_by_role("button", name="Pause automation").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("does not mend itself")
+    await dialog.get_by_label("Reason").fill("a test")
+    await dialog.get_by_role("button", name="Do it").click()
+    await expect(page.locator("#view")).to_contain_text("paused: a test")
+    await page.get_by_role("button", name="End the pause").click()
+    await expect(page.get_by_role("button", name="Pause automation")).to_be_visible()
+
+
+async def test_a_dry_run_tells_and_changes_nothing(page: Page, stage: Stage) -> None:
+    """A runbook's dry run is one click, and says what came of it."""
+    await enter(page, stage, "incidents")
+    await page.get_by_role("button", name="Dry run of gemini-recovery").click()
+    await expect(page.locator("#results .chip")).to_be_visible()
+
+
+async def test_documents_are_checked_one_by_one(page: Page, stage: Stage) -> None:
+    """Each document of the data store is shown with its state and what can be done to it."""
+    await enter(page, stage, "data")
+    await page.get_by_role("button", name="Validate all").click()
+    row = page.locator("tbody tr").first
+    await expect(row.locator(".chip.good")).to_be_visible()
+    await expect(row.get_by_role("button")).to_have_text(["Validate", "Recover", "Restore"])
+
+
+async def test_secrets_are_masked(page: Page, stage: Stage) -> None:
+    """Settings are shown with their values, secrets as set or missing."""
+    await enter(page, stage, "settings")
+    row = page.locator("tr", has_text="DISCORD_TOKEN")
+    await expect(row.locator("td")).to_have_text("set")
