@@ -265,6 +265,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         Pace(clock, 0.05),
         delivery or DeliverySettings(),
         streaming=lambda: modes.switches.streaming_edits,
+        was_unclean=lambda: database.was_unclean,
     )
     pool = AdaptivePool(clock, PoolSettings(limit_max=workers, limit_start=workers))
     waits = patience_of(queue, pool, generation, guarded, replies, modes, bus, clock, usher)

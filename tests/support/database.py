@@ -25,11 +25,13 @@ class FaultyDatabase:
         self.fault: Callable[[int], LlmbotError | None] = lambda _: None
         self.late_fault: Callable[[int], LlmbotError | None] = lambda _: None
         self.writes = 0
+        self.unclean = False
+        """Whether the life before is to have ended with a kill."""
 
     @property
     def was_unclean(self) -> bool:
         """See `Database.was_unclean`."""
-        return self._inner.was_unclean
+        return self.unclean or self._inner.was_unclean
 
     def write(self, work: Work[T], *, trailing: bool = False) -> asyncio.Future[T]:
         """See `Database.write`."""

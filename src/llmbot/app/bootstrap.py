@@ -139,11 +139,7 @@ def build_edges(house: House, mechanisms: Mechanisms, handler: GatewayHandler) -
 
 
 def build_context(
-    house: House,
-    mechanisms: Mechanisms,
-    edges: Edges,
-    rest: GuardedDiscord,
-    recent: RecentMessages,
+    house: House, mechanisms: Mechanisms, edges: Edges, rest: GuardedDiscord, recent: RecentMessages
 ) -> ContextBuilder:
     """What the model is told."""
     reader = AttachmentReader(edges.fetcher, edges.pictures, attachment_settings(house.settings))
@@ -168,6 +164,7 @@ def build_delivery(house: House, mechanisms: Mechanisms, rest: GuardedDiscord) -
         Pace(house.clock, settings.streaming.edit_interval_s),
         delivery_settings(settings),
         streaming=lambda: modes.switches.streaming_edits,
+        was_unclean=lambda: mechanisms.database.was_unclean,
     )
 
 

@@ -24,10 +24,12 @@ def build_reconciler(
     acknowledgement: Acknowledgement,
 ) -> Reconciler:
     """A reconciler that hears of every answer and knows whoever has a message in hand."""
-    queue = mechanisms.queue
+    queue, sure = mechanisms.queue, mechanisms.store.sure
 
     def in_hand(message_id: int) -> bool:
-        return queue.knows(message_id) or inbox.has(message_id) or workers.has(message_id)
+        # What has ended here, and not yet on a disk that refuses, is in hand too.
+        waits = queue.knows(message_id) or inbox.has(message_id)
+        return waits or workers.has(message_id) or (message_id, "state") in sure
 
     ledger = Ledger(mechanisms.database)
     reconciler = Reconciler(rest, mechanisms.store, ledger, queue, in_hand, house.bus, house.clock)

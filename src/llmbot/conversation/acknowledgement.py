@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from llmbot.conversation.delivery import Reply
@@ -10,9 +11,13 @@ from llmbot.conversation.memory import Remembered
 from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.queue import JobQueue
 from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import StoreUnavailableError
 from llmbot.kernel.events import EventBus, ReplyDelivered
 
 _OURS = "llmbot"
+
+STORE_PATIENCE_S = 2.0
+"""How long an answer waits for a disk that is slow; a healthy one needs milliseconds."""
 
 JOURNAL_MAX = 400
 """Turns of one conversation that the journal holds while its document cannot be written."""
@@ -48,12 +53,18 @@ class Acknowledgement:
     async def answered(self, job: Job, text: str) -> None:
         """The answer is whole, and durable when this returns: any later life delivers the same.
 
-        Raises:
-            StoreUnavailableError: it could not be stored.
+        A disk that refuses, or takes longer than people wait, does not keep it from its author:
+        the write is tried on (`sure_writes.py`), and after a kill before it lands the next life
+        makes the reply that stands in the channel equal to its own answer. There is still one.
         """
         job.times.answered = self._clock.monotonic()
         job.answer = text
-        await self._queue.move(job, JobState.DELIVERING, f"{len(text)} characters")
+        written = self._queue.move(job, JobState.DELIVERING, f"{len(text)} characters")
+        await asyncio.wait((written,), timeout=STORE_PATIENCE_S)
+        if written.done() and not written.cancelled():
+            error = written.exception()
+            if error is not None and not isinstance(error, StoreUnavailableError):
+                raise error
 
     def done(self, job: Job, reply: Reply, parts: int) -> None:
         """The last part landed.

@@ -71,16 +71,20 @@ class Delivery:
         settings: DeliverySettings,
         *,
         streaming: Callable[[], bool] = lambda: True,
+        was_unclean: Callable[[], bool] = lambda: False,
     ) -> None:
         """Deliver through `rest`, keeping each part's id in `store`.
 
-        `streaming` tells whether replies may be shown while they grow, where the settings allow it.
+        `streaming` tells whether replies may be shown while they grow, where the settings allow it;
+        `was_unclean` whether an earlier life may have sent what it never wrote down.
         """
         self._rest = rest
         self._store = store
         self._clock = clock
         self._pace = pace
         self._streaming = streaming
+        self._was_unclean = was_unclean
+        self._began_s = clock.wall()
         self.settings = settings
         self.words_for_silence: Callable[[Job], str] | None = None
         """What stands in for an answer that does not come; without it there is typing alone."""
@@ -94,6 +98,9 @@ class Delivery:
         reply = Reply(job, sink, self._store, self._clock, self._pace, self.settings)
         reply.growing = lambda: job.rules.streaming and self._streaming()
         reply.silent = silent
+        # What was sent lately Discord itself still knows by its nonce.
+        before_s = min(self._began_s, self._clock.wall() - _NONCE_SURE_S)
+        reply.doubtful = self._was_unclean() and job.inbound.created_s < before_s
         reply.words_for_silence = self.words_for_silence
         return reply
 
@@ -133,12 +140,13 @@ class Reply:
         self._unsure: TransientError | None = None
         self.growing: Callable[[], bool] = lambda: True
         self.silent = False
+        self.doubtful = False
         self.words_for_silence: Callable[[Job], str] | None = None
         self.edits = 0
 
     async def __aenter__(self) -> Self:
         """Look for what an earlier life sent, then begin to show."""
-        if self._job.in_flight_before:
+        if self._job.in_flight_before or self.doubtful:
             await self._find_sent()
         if self.silent or self._unsure is not None:
             return self
@@ -226,7 +234,7 @@ class Reply:
             await self._sink.delete(self._shown[-1].discord_id)
             self._shown.pop()
         self._job.parts = self._job.parts[:count]
-        _look_at(self._store.parts_dropped(self._job.message_id, count))
+        self._store.parts_dropped(self._job.message_id, count)
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
@@ -326,7 +334,7 @@ class Reply:
         self._shown.append(_Shown(sent.id, text))
         self._pace.spoke(self._sink.channel_id)
         self._job.parts = (*self._job.parts, SentPart(number, sent.id))
-        _look_at(self._store.part_sent(self._job.message_id, number, sent.id))
+        self._store.part_sent(self._job.message_id, number, sent.id)
         if sent.content.strip() != text.strip():
             # The nonce gave back what an earlier attempt had sent.
             await self._sink.edit(number, sent.id, text)
@@ -336,7 +344,7 @@ class Reply:
         try:
             found = await self._sink.find()
         except TransientError as error:
-            if self._clock.wall() - self._job.created_s > _NONCE_SURE_S:
+            if self.doubtful or self._clock.wall() - self._job.created_s > _NONCE_SURE_S:
                 self._unsure = error
             # Else the nonce still prevents doubles, and the reply need not wait for this.
             return
@@ -350,7 +358,7 @@ class Reply:
                 number = len(self._shown)
                 self._shown.append(_Shown(sent.id, sent.content))
                 self._job.parts = (*self._job.parts, SentPart(number, sent.id))
-                _look_at(self._store.part_sent(self._job.message_id, number, sent.id))
+                self._store.part_sent(self._job.message_id, number, sent.id)
 
     async def _to_its_end(self, call: Coroutine[Any, Any, T]) -> T:
         """Run a call so that cancelling the job does not leave its outcome unknown."""
@@ -386,8 +394,3 @@ async def _bounded(task: asyncio.Task[Any]) -> None:
         await asyncio.wait((task,))
     if not task.cancelled():
         task.exception()
-
-
-def _look_at(written: asyncio.Future[None]) -> None:
-    """A trailing write: its failure is told by the database; nobody waits for it here."""
-    written.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from llmbot.conversation.admission import is_meant_for_us
+from llmbot.conversation.arrivals import Arrival, Arrivals
 from llmbot.conversation.changes import Changes
 from llmbot.conversation.claim import Claims
+from llmbot.conversation.credit import Credit, Loan
 from llmbot.conversation.gap_hold import GapHold
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, JobState
@@ -39,19 +42,6 @@ _RETRY_S = 0.5
 _RETRY_MAX_S = 10.0
 
 
-@dataclass(slots=True, eq=False)
-class _Arrival:
-    """A message between its event and the queue; `content` is what its author edited it to."""
-
-    message_id: int
-    key: tuple[int, int]
-    step: Step | None
-    before: asyncio.Event | None
-    content: str | None = None
-    withdrawn: bool = False
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Inbox:
     """Hears the gateway (`ports.GatewayHandler`) and feeds the queue."""
 
@@ -75,9 +65,9 @@ class Inbox:
         self._clock = clock
         self._pending_max = pending_max
         self._pending: set[asyncio.Task[object]] = set()
-        self._arriving: dict[int, _Arrival] = {}
-        self._last_of: dict[tuple[int, int], _Arrival] = {}
+        self._arrivals = Arrivals()
         self._place = StreamPlace()
+        self.credit = Credit(store, bus, clock)
         self._stored_cursor: SessionCursor | None = None
         self._session_id = ""
         self._gap_since_s = 0.0
@@ -109,7 +99,7 @@ class Inbox:
     def on_message_edited(self, channel_id: int, message_id: int, content: str) -> None:
         """A question that still waits is answered as edited."""
         self._recent.edited(channel_id, message_id, content)
-        if (arrival := self._arriving.get(message_id)) is not None:
+        if (arrival := self._arrivals.outside(message_id)) is not None:
             arrival.content = content
         elif (job := self.gap.held(message_id)) is not None:
             self._amend(job, content)
@@ -121,7 +111,7 @@ class Inbox:
     def on_message_deleted(self, channel_id: int, message_id: int) -> None:
         """A question that was taken back while it waited is not answered."""
         self._recent.deleted(channel_id, message_id)
-        if (arrival := self._arriving.get(message_id)) is not None:
+        if (arrival := self._arrivals.outside(message_id)) is not None:
             arrival.withdrawn = True
         elif (held := self.gap.held(message_id)) is not None:
             self.gap.drop(message_id)
@@ -164,36 +154,47 @@ class Inbox:
     async def accept(self, inbound: Inbound, cursor: SessionCursor | None) -> bool:
         """Claim durably, then queue; False for a duplicate. Tries until the claim is stored."""
         step = None if cursor is None else self._place.enter(cursor, self._clock.wall())
-        return await self._accept(inbound, self._arrive(inbound, step))
+        return await self._accept(inbound, self._arrivals.enter(inbound, step))
 
-    async def _accept(self, inbound: Inbound, arrival: _Arrival) -> bool:
+    async def _accept(self, inbound: Inbound, arrival: Arrival) -> bool:
+        loan: Loan | None = None
         try:
+            if arrival.twin is not None:
+                # Two deliveries at once: what becomes of the message is the first one's to say.
+                await arrival.twin.wait()
+            loan = self.credit.watch(inbound, arrival.is_next, partial(self._lend, arrival))
             job = await self._claimed(inbound, arrival)
+            loan.close()
             if arrival.step is not None:
                 self._place.pass_by(arrival.step)
             if arrival.before is not None:
                 # Its author's earlier message in the channel may still be on its way to the disk.
                 await arrival.before.wait()
+            if loan.job is not None:
+                self.credit.repay(loan)
+                return True
             if job is None or self._queue.knows(job.message_id):
                 return False
             self._let_in(job, arrival)
             return True
         finally:
-            self._leave(arrival)
+            if loan is not None:
+                loan.close()
+            self._arrivals.leave(arrival)
 
-    async def _accept_if_reply(self, inbound: Inbound, arrival: _Arrival) -> None:
+    async def _accept_if_reply(self, inbound: Inbound, arrival: Arrival) -> None:
         """Discord did not say whose message this replies to; what we saw and wrote down knows."""
         try:
             ours = await self._is_ours(inbound)
         except BaseException:
-            self._leave(arrival)
+            self._arrivals.leave(arrival)
             raise
         if ours:
             await self._accept(replace(inbound, replies_to_us=True), arrival)
             return
         if arrival.step is not None:
             self._place.pass_by(arrival.step)
-        self._leave(arrival)
+        self._arrivals.leave(arrival)
 
     async def _is_ours(self, inbound: Inbound) -> bool:
         # Our own message may be seen before the call that sent it is answered and recorded.
@@ -203,7 +204,7 @@ class Inbox:
         recorded = lambda: self._store.is_ours(inbound.reply_to or 0)  # noqa: E731 - tried until it is stored
         return await self._until_stored(inbound, recorded) is not None
 
-    async def _claimed(self, inbound: Inbound, arrival: _Arrival) -> Job | None:
+    async def _claimed(self, inbound: Inbound, arrival: Arrival) -> Job | None:
         """The claim, durable; None for a duplicate."""
         tries = 0
 
@@ -235,8 +236,18 @@ class Inbox:
                 await self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _RETRY_MAX_S)
 
-    def _let_in(self, job: Job, arrival: _Arrival) -> None:
+    def _lend(self, arrival: Arrival, job: Job | None) -> bool:
+        """Into the queue before its claim is stored; False for one that needs none any more."""
+        known = self._queue.knows(arrival.message_id) or self.gap.held(arrival.message_id)
+        if job is None or known:
+            arrival.inside.set()
+            return False
+        self._let_in(job, arrival)
+        return True
+
+    def _let_in(self, job: Job, arrival: Arrival) -> None:
         """Into the queue, as its author left it; or to wait for earlier ones of its channel."""
+        arrival.inside.set()
         if arrival.withdrawn:
             self._withdraw(job)
             return
@@ -252,21 +263,6 @@ class Inbox:
 
     def _withdraw(self, job: Job) -> None:
         self._queue.move(job, JobState.DONE, "withdrawn by its author")
-
-    def _arrive(self, inbound: Inbound, step: Step | None) -> _Arrival:
-        key = (inbound.channel_id, inbound.author_id)
-        former = self._last_of.get(key)
-        arrival = _Arrival(inbound.message_id, key, step, former.ended if former else None)
-        self._last_of[key] = arrival
-        self._arriving.setdefault(inbound.message_id, arrival)
-        return arrival
-
-    def _leave(self, arrival: _Arrival) -> None:
-        arrival.ended.set()
-        if self._last_of.get(arrival.key) is arrival:
-            del self._last_of[arrival.key]
-        if self._arriving.get(arrival.message_id) is arrival:
-            del self._arriving[arrival.message_id]
 
     # ── the place in the stream ─────────────────────────────────────────────────────────────────
 
@@ -301,7 +297,7 @@ class Inbox:
 
     def has(self, message_id: int) -> bool:
         """Whether a message is on its way to the queue, or held before it."""
-        return message_id in self._arriving or self.gap.held(message_id) is not None
+        return message_id in self._arrivals or self.gap.held(message_id) is not None
 
     async def drain(self) -> None:
         """Wait for the claims that are on their way."""
@@ -311,6 +307,7 @@ class Inbox:
     async def close(self) -> None:
         """Give up the claims that cannot be stored; Discord replays or back-fill finds them."""
         await self.gap.close()
+        await self.credit.close()
         for task in tuple(self._pending):
             task.cancel()
         await self.drain()
@@ -355,7 +352,7 @@ class Inbox:
 
     def _spawn(
         self,
-        work: Callable[[Inbound, _Arrival], Coroutine[Any, Any, object]],
+        work: Callable[[Inbound, Arrival], Coroutine[Any, Any, object]],
         inbound: Inbound,
         step: Step,
     ) -> None:
@@ -363,7 +360,7 @@ class Inbox:
             # Its step is never passed: the next life hears it again.
             self._bus.publish(Noted("claim", f"refused: {OverloadedError.code}"))
             return
-        arrival = self._arrive(inbound, step)
+        arrival = self._arrivals.enter(inbound, step)
         self._own(work(inbound, arrival), f"claim-{inbound.message_id}")
 
     def _own(self, work: Coroutine[Any, Any, object], name: str) -> None:

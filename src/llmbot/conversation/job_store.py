@@ -217,11 +217,7 @@ class JobStore:
         """
 
         def work(session: Session) -> list[Job]:
-            rows = session.execute(
-                _SELECT_UNFINISHED,
-                (after_id, limit),
-            )
-            return _jobs(session, rows)
+            return _jobs(session, session.execute(_SELECT_UNFINISHED, (after_id, limit)))
 
         return await self._db.read(work)
 
@@ -235,6 +231,15 @@ class JobStore:
 
         found = await self._db.read(work)
         return found[0] if found else None
+
+    async def state_of(self, message_id: int) -> JobState | None:
+        """The state of a message that was claimed, None for one that never was."""
+
+        def work(session: Session) -> list[Row]:
+            return session.execute("SELECT state FROM jobs WHERE message_id = ?", (message_id,))
+
+        rows = await self._db.read(work)
+        return JobState(str(rows[0][0])) if rows else None
 
     async def is_ours(self, discord_id: int) -> int | None:
         """The question that a message of ours answers, or None where it is no part of ours."""
@@ -339,10 +344,7 @@ class JobStore:
         """Forget ended jobs older than a message id, a bounded number at a time."""
 
         def work(session: Session) -> int:
-            rows = session.execute(
-                _PRUNE,
-                (ended_before_id, rows_max),
-            )
+            rows = session.execute(_PRUNE, (ended_before_id, rows_max))
             for (message_id,) in rows:
                 session.execute("DELETE FROM parts WHERE message_id = ?", (message_id,))
                 session.execute("DELETE FROM story WHERE message_id = ?", (message_id,))

@@ -33,6 +33,10 @@ class SureWrites:
         """How many facts wait to be written again."""
         return len(self._refused)
 
+    def __contains__(self, fact: Hashable) -> bool:
+        """Whether a fact is on its way to the disk, or waits to be written again."""
+        return fact in self._latest or fact in self._refused
+
     def write(
         self, fact: Hashable, work: Work[None], *, trailing: bool = False
     ) -> asyncio.Future[None]:
@@ -55,6 +59,11 @@ class SureWrites:
         for fact, work in refused.items():
             self.write(fact, work)
         return len(refused)
+
+    def once_more(self, fact: Hashable) -> asyncio.Future[None] | None:
+        """Submit one refused fact again; None where it was not refused."""
+        work = self._refused.get(fact)
+        return None if work is None else self.write(fact, work)
 
     def _ended(
         self, fact: Hashable, number: int, work: Work[None], written: asyncio.Future[None]
