@@ -10,6 +10,7 @@ from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.memory import Remembered
 from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.queue import JobQueue
+from llmbot.conversation.splitting import DISCORD_MESSAGE_LENGTH_MAX
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import StoreUnavailableError
 from llmbot.kernel.events import EventBus, ReplyDelivered
@@ -56,10 +57,17 @@ class Acknowledgement:
         A disk that refuses, or takes longer than people wait, does not keep it from its author:
         the write is tried on (`sure_writes.py`), and after a kill before it lands the next life
         makes the reply that stands in the channel equal to its own answer. There is still one.
+        Only follow-ups to a command, which nobody could find again, wait for the disk.
+
+        Raises:
+            StoreUnavailableError: it could not be stored, and the answer must not be sent.
         """
         job.times.answered = self._clock.monotonic()
         job.answer = text
         written = self._queue.move(job, JobState.DELIVERING, f"{len(text)} characters")
+        if job.inbound.interaction is not None and len(text) > DISCORD_MESSAGE_LENGTH_MAX:
+            await written
+            return
         await asyncio.wait((written,), timeout=STORE_PATIENCE_S)
         if written.done() and not written.cancelled():
             error = written.exception()
