@@ -14,7 +14,7 @@ from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import DiscordRest
 from llmbot.kernel.errors import LlmbotError
 
-_MESSAGE_COST = 200
+_MESSAGE_COST = 600
 """Characters that a kept message counts beside its text: ids, names, objects."""
 
 

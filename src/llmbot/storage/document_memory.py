@@ -9,7 +9,7 @@ from typing import Any
 
 from llmbot.storage.document_kinds import Ref
 
-ENTRY_COST = 400
+ENTRY_COST = 800
 """Bytes that a held document costs beside what it holds."""
 
 

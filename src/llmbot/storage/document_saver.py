@@ -32,7 +32,7 @@ ROOM_EVERY_S = 10.0
 class StoreSettings:
     """Limits of the store."""
 
-    held_bytes_max: int = 16 * MIB
+    held_bytes_max: int = 4 * MIB
     unsaved_max: int = 5000
     """Documents whose newest version the disk has not taken; beyond them new ones are refused."""
     batch_max: int = 64

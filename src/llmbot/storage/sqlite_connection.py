@@ -104,7 +104,7 @@ def set_up(raw: sqlite3.Connection, *, read_only: bool) -> None:
     pragmas = [
         "foreign_keys = ON",
         "temp_store = MEMORY",
-        "cache_size = -8192",
+        "cache_size = -2048",
         "mmap_size = 0",
         "trusted_schema = OFF",
         "cell_size_check = ON",
