@@ -17,6 +17,12 @@ from llmbot.conversation.backfill import Backfill, BackfillSettings
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.context import ContextBuilder, ContextSettings
+from llmbot.conversation.context_facts import LargeContextSettings
+from llmbot.conversation.context_files import ContextFiles
+from llmbot.conversation.context_keeping import ContextKeeper
+from llmbot.conversation.context_reading import Reader
+from llmbot.conversation.context_sources import HistoryReader
+from llmbot.conversation.context_writing import ContextWriter
 from llmbot.conversation.controls import Controls
 from llmbot.conversation.conversations import CONVERSATIONS
 from llmbot.conversation.dead_letters import DeadLetters
@@ -26,6 +32,7 @@ from llmbot.conversation.generation import Generation, GenerationSettings
 from llmbot.conversation.house_rules import HouseRules, Personas
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.large_context import LargeContexts
 from llmbot.conversation.load import Load
 from llmbot.conversation.memory import MemoryJournal
 from llmbot.conversation.memory_documents import ConversationMemory
@@ -56,6 +63,7 @@ from llmbot.resilience.retry import RetryPolicy, RetrySettings
 from llmbot.storage.database import Database, open_database
 from llmbot.storage.document_kinds import Kinds
 from llmbot.storage.documents import DocumentStore
+from llmbot.storage.filesystem import FileSystem, RealFileSystem
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import ScriptedModel
 from tests.support.patience import chain_of, patience_of
@@ -143,6 +151,7 @@ class Talk:
     usher: Usher
     documents: DocumentStore
     rules: HouseRules
+    large: LargeContexts
 
     def question(
         self, text: str, *, author: int = 7, channel: int = 100, **more: object
@@ -194,6 +203,47 @@ def documents_at(path: Path, bus: EventBus, clock: Clock) -> DocumentStore:
     return DocumentStore(root, Kinds([SERVERS, USERS, CONVERSATIONS]), clock, bus.publish)
 
 
+def large_contexts(
+    path: Path,
+    context: ContextBuilder,
+    generation: Generation,
+    rest: GuardedDiscord,
+    store: JobStore,
+    modes: Modes,
+    bus: EventBus,
+    clock: Clock,
+    settings: LargeContextSettings | None,
+    disk: FileSystem | None,
+    is_known: Callable[[int], bool],
+) -> LargeContexts:
+    """Long texts, in the folder `temp` beside the database."""
+
+    def allowed() -> bool:
+        return modes.switches.large_context and not modes.maintenance
+
+    pool = AdaptivePool(clock, PoolSettings(limit_max=2, limit_start=2))
+    reader = Reader(generation, pool, clock, Random(1), allowed)
+    return LargeContexts(
+        context,
+        HistoryReader(
+            rest, context.cleared_up_to, clock, messages_max=250, characters_max=1_000_000
+        ),
+        ContextKeeper(
+            ContextFiles(path.with_name("temp"), "context", disk or RealFileSystem()),
+            is_known,
+            bus,
+            16 * 1024 * 1024,
+        ),
+        reader,
+        ContextWriter(context, generation, reader, clock),
+        store,
+        bus,
+        clock,
+        settings or LargeContextSettings(),
+        allowed,
+    )
+
+
 @asynccontextmanager
 async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     path: Path,
@@ -212,6 +262,9 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     grace_s: float = 5.0,
     quick: BreakerSettings | None = None,
     usher: UsherSettings | None = None,
+    context: ContextSettings | None = None,
+    large: LargeContextSettings | None = None,
+    disk: FileSystem | None = None,
 ) -> AsyncIterator[Talk]:
     """A conversation on the database at `path`, its workers running.
 
@@ -240,13 +293,13 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     await memory.adopt()
     breakers = Breakers(clock, bus, random=rng)
     guarded = GuardedDiscord(rest, breakers.get("discord", quick or DISCORD_BREAKER))
-    context = ContextBuilder(
+    builder = ContextBuilder(
         guarded,
         recent,
         memory,
         reader,
         lambda: OUR_ID,
-        ContextSettings(),
+        context or ContextSettings(),
         switches=lambda: modes.switches,
     )
     scripted = list(models) or [ScriptedModel()]
@@ -284,9 +337,12 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     )
     rules = HouseRules(documents, bus, lambda: Personas("Be kind.", {"pirate": "Say arr."}))
     await rules.load()
+    contexts = large_contexts(
+        path, builder, generation, guarded, store, modes, bus, clock, large, disk, queue.knows
+    )
     pipeline = Pipeline(
         admission,
-        context,
+        builder,
         generation,
         replies,
         acknowledgement,
@@ -295,6 +351,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         cache,
         inbox.changes,
         rules=rules,
+        large=contexts,
     )
     crew = Workers(queue, pipeline.answer, pipeline.shed, pool, bus)
     queue.shed = crew.shed
@@ -306,13 +363,14 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     await modes.load()
     start = snowflake_at(clock.wall())
     whole = Talk(
-        discord, scripted, database, store, queue, inbox, recent, memory, context, pipeline, crew,
+        discord, scripted, database, store, queue, inbox, recent, memory, builder, pipeline, crew,
         catch_up, breakers, bus, clock, files, limits, iter(range(start, start + 10**9, 1000)),
         modes, controls, cache, waits.parking, waits.load, waits.usher,
-        documents, rules,
+        documents, rules, contexts,
     )  # fmt: skip
     for job in await store.unfinished():
         queue.adopt(job)
+    await contexts.adopt()
     if catching_up:
         await inbox.continue_from()
         await catch_up.load()
@@ -328,6 +386,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
             await asyncio.wait(tasks)
         await waits.usher.drain()
         await crew.drain(grace_s)
+        await contexts.drain()
         await inbox.close()
         await memory.drain()
         await documents.stop()

@@ -98,15 +98,21 @@ class _Host:
     # ── large contexts ──────────────────────────────────────────────────────────────────────────
 
     async def restart_contexts(self, asked: Asked) -> Done:
-        """Make their room anew and prove that it can be written."""
+        """Break off what is read and go on from the disk; first make its room and prove it."""
         del asked
-        before = {"jobs": len(self._live_jobs())}
+        large = self._bot.conversation.large
         try:
             own = await asyncio.to_thread(temp_files.prepare, self._temp)
         except OSError as error:
             raise _no_room(error) from error
-        after = {"jobs": len(self._live_jobs()), "directoryWritable": True, "directoryIsOurs": own}
-        return Done(before, after, {"restarted": len(self._live_jobs())})
+        before = {"jobs": len(large.facts())}
+        restarted = large.restart()
+        after = {
+            "jobs": len(large.facts()),
+            "directoryWritable": True,
+            "directoryIsOurs": own,
+        }
+        return Done(before, after, {"restarted": restarted})
 
     async def retry_chunks(self, asked: Asked) -> Done:
         del asked
@@ -114,8 +120,7 @@ class _Host:
         return Done(chunks, chunks, {"retried": 0, "succeeded": 0, "failed": 0})
 
     def _live_jobs(self) -> frozenset[str]:
-        """Names of the large contexts under way: none are kept in files yet."""
-        return frozenset()
+        return self._bot.conversation.large.live()
 
 
 def _no_room(error: OSError) -> ActionError:

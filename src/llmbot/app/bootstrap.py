@@ -13,6 +13,7 @@ from llmbot.adapters.discord_sync import CommandMemory
 from llmbot.adapters.files import HttpFileFetcher
 from llmbot.adapters.host import Host
 from llmbot.adapters.pictures import PictureConverter
+from llmbot.app.contexts import build_context, build_large_contexts, build_summaries
 from llmbot.app.documents import build_documents, build_store
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
@@ -24,19 +25,15 @@ from llmbot.app.supervision import build_supervisor
 from llmbot.app.supervisor import Service
 from llmbot.app.translate import (
     admission_settings,
-    attachment_settings,
     cache_settings,
-    context_settings,
     delivery_settings,
     generation_settings,
     pool_settings,
-    summary_settings,
     trouble_settings,
 )
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
 from llmbot.conversation.answer_cache import AnswerCache
-from llmbot.conversation.attachments import AttachmentReader
 from llmbot.conversation.backfill import Backfill, BackfillSettings
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
@@ -44,7 +41,6 @@ from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
 from llmbot.conversation.commands.privacy import PrivacyCommand
 from llmbot.conversation.commands.settings import SettingsCommands
-from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery
 from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
 from llmbot.conversation.doorkeeper import Doorkeeper
@@ -61,14 +57,13 @@ from llmbot.conversation.privacy import Privacy, UserLimits
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
-from llmbot.conversation.summaries import Summaries
 from llmbot.conversation.switchboard import Switchboard
 from llmbot.conversation.trouble import Trouble
 from llmbot.conversation.workers import Workers
 from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
-from llmbot.resilience.degradation import Degradation, DegradationLadder
+from llmbot.resilience.degradation import DegradationLadder
 from llmbot.resilience.retry import RetryPolicy
 from llmbot.storage.database import Database, open_database
 from llmbot.storage.documents import DocumentStore
@@ -138,22 +133,6 @@ def build_edges(house: House, mechanisms: Mechanisms, handler: GatewayHandler) -
     )
 
 
-def build_context(
-    house: House, mechanisms: Mechanisms, edges: Edges, rest: GuardedDiscord, recent: RecentMessages
-) -> ContextBuilder:
-    """What the model is told."""
-    reader = AttachmentReader(edges.fetcher, edges.pictures, attachment_settings(house.settings))
-    return ContextBuilder(
-        rest,
-        recent,
-        mechanisms.documents.memory,
-        reader,
-        edges.our_id,
-        context_settings(house.settings),
-        switches=lambda: mechanisms.modes.switches,
-    )
-
-
 def build_delivery(house: House, mechanisms: Mechanisms, rest: GuardedDiscord) -> Delivery:
     """How replies are shown."""
     settings, modes = house.settings, mechanisms.modes
@@ -165,25 +144,6 @@ def build_delivery(house: House, mechanisms: Mechanisms, rest: GuardedDiscord) -
         delivery_settings(settings),
         streaming=lambda: modes.switches.streaming_edits,
         was_unclean=lambda: mechanisms.database.was_unclean,
-    )
-
-
-def build_summaries(house: House, mechanisms: Mechanisms, generation: Generation) -> Summaries:
-    """Conversations are summed up while nobody waits and nothing is given up."""
-    queue, modes = mechanisms.queue, mechanisms.modes
-
-    def is_idle() -> bool:
-        facts = queue.facts()
-        calm = modes.ladder.facts().level is Degradation.NONE and not modes.maintenance
-        return calm and not facts.waiting and not facts.in_flight
-
-    return Summaries(
-        mechanisms.documents.memory,
-        generation,
-        is_idle,
-        house.bus,
-        house.clock,
-        summary_settings(house.settings),
     )
 
 
@@ -234,9 +194,11 @@ def build_conversation(
         queue, acknowledgement, admission, bus, clock, house.rng, trouble_settings(settings),
         parking=patience.parking, load=patience.load, held_s=held_s,
     )  # fmt: skip
+    large = build_large_contexts(house, mechanisms, rest, context, generation)
     pipeline = Pipeline(
         admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,
         inbox.changes, stand_in_note=settings.streaming.stand_in_note, rules=documents.rules,
+        large=large,
     )  # fmt: skip
     lanes = Lanes(pipeline, lambda message_id: erase_message(mechanisms.database, message_id))
     backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())
@@ -257,6 +219,7 @@ def build_conversation(
         discord=rest,
         patience=patience,
         cache=cache,
+        large=large,
         summaries=build_summaries(house, mechanisms, generation),
         privacy=build_privacy(house, mechanisms, recent, cache),
         controls=build_controls(mechanisms),

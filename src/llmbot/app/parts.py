@@ -30,6 +30,7 @@ from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.lanes import Lanes
+from llmbot.conversation.large_context import LargeContexts
 from llmbot.conversation.load import Load
 from llmbot.conversation.memory_documents import ConversationMemory
 from llmbot.conversation.modes import Modes
@@ -143,6 +144,7 @@ class Conversation:
     discord: GuardedDiscord
     patience: Patience
     cache: AnswerCache
+    large: LargeContexts
     summaries: Summaries
     privacy: Privacy
     controls: Controls

@@ -11,6 +11,7 @@ from llmbot.app.translate import (
     context_settings,
     delivery_settings,
     generation_settings,
+    large_context_settings,
     memory_bounds,
     summary_settings,
     trouble_settings,
@@ -26,6 +27,8 @@ def apply_settings(settings: Settings, mechanisms: Mechanisms, conversation: Con
     conversation.admission.settings = admission_settings(settings)
     conversation.context.settings = context_settings(settings)
     conversation.context.reader.settings = attachment_settings(settings)
+    conversation.large.settings = large_context_settings(settings)
+    conversation.large.keeper.bytes_max = settings.long_texts.disk_bytes_max
     conversation.generation.settings = generation_settings(settings)
     conversation.delivery.settings = delivery_settings(settings)
     conversation.pipeline.trouble.settings = trouble_settings(settings)

@@ -17,6 +17,7 @@ from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.commands.handlers import BotState
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.large_context import LargeContexts
 from llmbot.conversation.modes import Modes
 from llmbot.conversation.ports import Presence
 from llmbot.conversation.queue import JobQueue
@@ -146,6 +147,7 @@ class WorkerService:
     workers: Workers
     patience: Patience
     catch_up: CatchUp
+    large: LargeContexts
     chain: ModelChain
     grace_s: float
     supervisor: Callable[[], Supervisor]
@@ -157,6 +159,7 @@ class WorkerService:
     async def start(self) -> None:
         """Begin to take jobs."""
         await self.chain.warm_up()
+        await self.large.adopt()
         watch = self.supervisor().watch
         self._taking = watch("take-jobs", self.workers.run, owner=self.name)
         watch("catch-up", self.catch_up.run, owner=self.name)
@@ -169,6 +172,7 @@ class WorkerService:
             await self._taking.stop()
         await self.patience.usher.drain()
         self.handed_back = await self.workers.drain(self.grace_s)
+        await self.large.drain()
         await self.chain.close()
 
     def trouble(self) -> str:

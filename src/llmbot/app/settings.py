@@ -36,6 +36,7 @@ from llmbot.app.settings_groups import (
 )
 from llmbot.app.settings_healing import HealingSettings
 from llmbot.app.settings_limits import LimitSettings
+from llmbot.app.settings_long import LongTextSettings
 from llmbot.app.settings_memory import MemorySettings
 from llmbot.app.settings_sources import explain, known_names, nest, read_env_file, strangers
 from llmbot.kernel.errors import SettingsError
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     context: ContextSettings = ContextSettings()
     memory: MemorySettings = MemorySettings()
     attachments: AttachmentSettings = AttachmentSettings()
+    long_texts: LongTextSettings = LongTextSettings()
     streaming: StreamingSettings = StreamingSettings()
     personas: PersonaSettings = PersonaSettings()
     logs: LogSettings = LogSettings()

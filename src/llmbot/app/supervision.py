@@ -88,6 +88,7 @@ def build_workers(
         conversation.workers,
         conversation.patience,
         conversation.catch_up,
+        conversation.large,
         edges.chain,
         house.settings.deadlines.shutdown_grace_s,
         supervisor,

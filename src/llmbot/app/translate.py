@@ -9,6 +9,7 @@ from llmbot.conversation.admission import AdmissionSettings
 from llmbot.conversation.answer_cache import CacheSettings
 from llmbot.conversation.attachments import AttachmentSettings
 from llmbot.conversation.context import ContextSettings
+from llmbot.conversation.context_facts import LargeContextSettings
 from llmbot.conversation.conversations import Bounds
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.generation import GenerationSettings
@@ -38,6 +39,7 @@ def attachment_settings(settings: Settings) -> AttachmentSettings:
         plain_http=own and base.scheme == "http",
         count_max=given.count_max,
         bytes_max=given.bytes_max,
+        text_characters_max=settings.long_texts.characters_max,
         seconds_max=given.deadline_s,
     )
 
@@ -53,6 +55,12 @@ def context_settings(settings: Settings) -> ContextSettings:
         memory_turns=settings.memory.turns,
         persona=settings.personas.instructions,
     )
+
+
+def large_context_settings(settings: Settings) -> LargeContextSettings:
+    """Limits of texts that are read part by part."""
+    given = settings.long_texts
+    return LargeContextSettings(given.jobs_max, given.line_max, given.deadline_s)
 
 
 def memory_bounds(settings: Settings) -> Bounds:

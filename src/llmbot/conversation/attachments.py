@@ -59,7 +59,7 @@ class AttachmentSettings:
     """Whether `http:` will do: for the simulators' file host on loopback only."""
     count_max: int = 4
     bytes_max: int = 8 * 1024 * 1024
-    text_characters_max: int = 100_000
+    text_characters_max: int = 4_000_000
     seconds_max: float = 10.0
 
 
@@ -75,6 +75,26 @@ class Files:
     def as_text(self) -> str:
         """The text files, wrapped as data like everything from people."""
         return "".join(f'\n<file name="{name}">\n{text}\n</file>' for name, text in self.texts)
+
+    @property
+    def characters(self) -> int:
+        """The length of all text files."""
+        return sum(len(text) for _, text in self.texts)
+
+    def within(self, characters_max: int, code: str) -> Files:
+        """Without the texts that do not fit, which are left out for the reason `code`."""
+        if self.characters <= characters_max:
+            return self
+        kept: list[tuple[str, str]] = []
+        left_out = list(self.left_out)
+        for name, text in self.texts:
+            characters_max -= len(text)
+            if characters_max >= 0:
+                kept.append((name, text))
+            else:
+                left_out.append((name, code))
+                characters_max += len(text)
+        return Files(self.blobs, tuple(kept), tuple(left_out))
 
     def footnotes(self, locale: str) -> list[str]:
         """A line for each file that was left out, so that the answer does not hide it."""

@@ -118,17 +118,30 @@ class ContextBuilder:
         """Drop what is kept of that; it stands in the database and is read again."""
         self._cleared.clear()
 
-    async def build(self, job: Job) -> Context:
-        """The prompt for a job.
+    @property
+    def room(self) -> int:
+        """How many characters a prompt may have."""
+        return self.tokens.characters(self.settings.tokens_max)
 
-        Never fails for want of context: what cannot be looked up in time is left out.
+    def asked(self, inbound: Inbound) -> str:
+        """The question without the mention that addressed it to the bot."""
+        return strip_address(inbound.content, self._our_id())
+
+    async def files(self, inbound: Inbound) -> Files:
+        """The files that came with a message."""
+        return await self.reader.read(inbound.attachments, pictures=self._switches().images)
+
+    async def build(self, job: Job, files: Files) -> Context:
+        """The prompt for a job and its files.
+
+        Never fails for want of context: what cannot be looked up in time is left out, and so are
+        texts that do not fit.
         """
         inbound = job.inbound
         switches = self._switches()
-        files = await self.reader.read(inbound.attachments, pictures=switches.images)
-        asked = strip_address(inbound.content, self._our_id())
-        question = wrap(inbound.author_name, asked) + files.as_text()
-        room = self.tokens.characters(self.settings.tokens_max) - len(question)
+        files = files.within(self.room, "too_large" if switches.large_context else "busy_long")
+        question = wrap(inbound.author_name, self.asked(inbound)) + files.as_text()
+        room = self.room - len(question)
         share = switches.history_share
         chosen = Chosen(max(0, int(room * share)), skip=inbound.message_id)
         await self._choose(inbound, chosen, share)
@@ -140,7 +153,7 @@ class ContextBuilder:
         return Context(prompt, files, 0 if files.blobs else characters)
 
     async def _choose(self, inbound: Inbound, chosen: Chosen, share: float) -> None:
-        cleared = await self._cleared_up_to(inbound.channel_id)
+        cleared = await self.cleared_up_to(inbound.channel_id)
         try:
             async with asyncio.timeout(self.settings.lookup_s):
                 async for message in self._reply_chain(inbound):
@@ -167,7 +180,8 @@ class ContextBuilder:
         if memory.summary is not None and memory.summary.up_to_id > cleared:
             chosen.add_summary(memory.summary.text)
 
-    async def _cleared_up_to(self, channel_id: int) -> int:
+    async def cleared_up_to(self, channel_id: int) -> int:
+        """The message up to which a channel was to be forgotten; 0 where it was not."""
         known = self._cleared.get(channel_id)
         if known is None:
             known = await self._memory.cleared_up_to(channel_id)

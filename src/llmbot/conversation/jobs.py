@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -87,6 +88,10 @@ class Timeline:
         return max(0, round((end - start) * 1000)) if start and end else 0
 
 
+def _hold_on() -> None:
+    """A job that no worker leases has no place to give up."""
+
+
 @dataclass(slots=True)
 class Job:
     """An accepted message on its way; changed only by `job_store` and the worker that leases it.
@@ -99,6 +104,8 @@ class Job:
     `changes` counts edits that let its answer begin anew; `withdrawn` says that its author took it
     back before the first word.
     `attempts` counts leases that may have ended by the message's own doing, `pauses` all waits.
+    `step_aside` gives the worker's place and the author's turn to others while this goes on; then
+    the job is `aside`, in a line of its own.
     """
 
     inbound: Inbound
@@ -118,6 +125,8 @@ class Job:
     rules: Rules = BOTS_OWN
     changes: int = 0
     withdrawn: bool = False
+    aside: bool = False
+    step_aside: Callable[[], None] = _hold_on
 
     @property
     def message_id(self) -> int:
@@ -127,4 +136,6 @@ class Job:
     @property
     def order_key(self) -> tuple[int, int]:
         """Messages with the same key are answered one after the other, in their order."""
+        if self.aside:
+            return (-self.message_id, self.inbound.author_id)
         return (self.inbound.channel_id, self.inbound.author_id)

@@ -65,6 +65,25 @@ class InteractionRef:
     token: str = field(repr=False)
 
 
+class LongTask(StrEnum):
+    """What is asked of a text too long for one prompt."""
+
+    SUMMARIZE = "summarize"
+    ANALYZE = "analyze"
+
+
+@dataclass(frozen=True, slots=True)
+class LongRequest:
+    """A command over much text: over its attached file, or over the history of `channel_id`.
+
+    `since_s` is the age in seconds up to which messages count; 0 for all.
+    """
+
+    task: LongTask
+    channel_id: int | None = None
+    since_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """A message that may be meant for the bot; admission decides.
@@ -72,7 +91,7 @@ class Inbound:
     `message_id` is the interaction's id for a slash command. `mentions_us` is true for a mention
     of the bot's user or of its own role. `replies_to_us` is None where the edge cannot tell.
     `role_ids` are the author's in this server, `parent_id` is the channel of a thread; both are
-    empty where the edge cannot tell.
+    empty where the edge cannot tell. `long` is what a command asks over a file or a history.
     """
 
     message_id: int
@@ -97,6 +116,7 @@ class Inbound:
     interaction: InteractionRef | None = None
     role_ids: tuple[int, ...] = ()
     parent_id: int | None = None
+    long: LongRequest | None = None
 
     @property
     def created_s(self) -> float:

@@ -11,6 +11,8 @@ from llmbot.conversation.messages import (
     ChannelMessage,
     Inbound,
     InteractionRef,
+    LongRequest,
+    LongTask,
     Source,
 )
 
@@ -36,11 +38,16 @@ def load_inbound(payload: bytes | str) -> Inbound:
                 "role_ids": tuple(raw.get("role_ids") or ()),
                 "attachments": _attachments(raw["attachments"]),
                 "referenced": _channel_message(raw["referenced"]),
+                "long": _long_request(raw.get("long")),
                 "interaction": InteractionRef(**raw["interaction"]) if raw["interaction"] else None,
             }
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"unreadable queue payload: {type(error).__name__}") from None
+
+
+def _long_request(raw: dict[str, Any] | None) -> LongRequest | None:
+    return None if raw is None else LongRequest(**{**raw, "task": LongTask(raw["task"])})
 
 
 def _attachments(raw: list[dict[str, Any]]) -> tuple[Attachment, ...]:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
 from llmbot.conversation.answer_cache import AnswerCache
+from llmbot.conversation.attachments import Files
 from llmbot.conversation.changes import Changes
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery, Reply
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.jobs import Job
+from llmbot.conversation.large_context import LargeContexts
 from llmbot.conversation.rendering import render_answer
 from llmbot.conversation.trouble import Trouble, is_model_away
 from llmbot.conversation.usher import Usher
@@ -42,6 +44,8 @@ class Pipeline:
     """Whether an answer says when it came from another model than the preferred one."""
     rules: HouseRules | None = None
     """What servers, channels and users set; without it the bot's own settings hold."""
+    large: LargeContexts | None = None
+    """Answers what is too long for one prompt; without it such texts are left out."""
 
     async def answer(self, job: Job) -> Exception | None:
         """Answer a leased job, or say honestly why not; its state is settled when this returns.
@@ -98,13 +102,18 @@ class Pipeline:
         """The model's answer; while no model can, an earlier one to the same question."""
         try:
             self.generation.check()
-            context = await self.context.build(job)
+            begun = self.large is not None and self.large.begun(job)
+            files = Files() if begun else await self.context.files(job.inbound)
+            if self.large is not None and (begun or self.large.takes(job, files)):
+                self.acknowledgement.generating(job)
+                return await self.large.answer(job, reply, files)
+            context = await self.context.build(job, files)
             self.acknowledgement.generating(job)
             answer = await self.generation.answer(
                 job.message_id, context.prompt, reply, prefer=job.rules.models
             )
         except LlmbotError as error:
-            kept = self.cache.find(job) if is_model_away(error) else None
+            kept = self.cache.find(job) if is_model_away(error) and not job.inbound.long else None
             if kept is None:
                 raise
             job.answer_note = "cached"

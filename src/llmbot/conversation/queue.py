@@ -161,6 +161,13 @@ class JobQueue:
         due = None if self._held else self._fair.next_due(now)
         return due is not None and due <= now
 
+    def step_aside(self, job: Job) -> None:
+        """A leased job goes on for long: its author's later messages need not wait for it."""
+        if not job.aside:
+            before, job.aside = job.order_key, True
+            self._fair.step_aside(before, job.order_key, self._clock.monotonic())
+            self._news.set()
+
     def release(self, job: Job) -> None:
         """The lease has ended; the job waits again or has ended, as its state says."""
         now = self._clock.monotonic()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llmbot.conversation.attachments import Files
 from llmbot.conversation.generation import Answer
 from llmbot.conversation.notices import notice
 
 
-def render_answer(answer: Answer, files: Files, locale: str, *, stand_in_note: bool = True) -> str:
+def render_answer(
+    answer: Answer,
+    files: Files,
+    locale: str,
+    *,
+    stand_in_note: bool = True,
+    more: Sequence[str] = (),
+) -> str:
     """The final text; footnotes in Discord's subtext markup, one line each."""
-    footnotes = files.footnotes(locale)
+    footnotes = [*more, *files.footnotes(locale)]
     if answer.ended == "length":
         footnotes.append(notice("cut", locale))
     if answer.ended == "blocked":

@@ -146,13 +146,19 @@ class InteractionSink:
         return False
 
 
+def command_over(job: Job, clock: Clock) -> bool:
+    """Whether a command can no longer be answered as one."""
+    inbound: Inbound = job.inbound
+    age_s = clock.wall() - inbound.created_s
+    return inbound.interaction is not None and age_s >= INTERACTION_TOKEN_S - _TOKEN_MARGIN_S
+
+
 def open_sink(rest: DiscordRest, job: Job, clock: Clock) -> Sink:
     """The sink for a job: the command's answer while its token lives, else the channel."""
     inbound: Inbound = job.inbound
-    age_s = clock.wall() - inbound.created_s
-    if inbound.interaction is not None and age_s < INTERACTION_TOKEN_S - _TOKEN_MARGIN_S:
+    if inbound.interaction is not None and not command_over(job, clock):
         return InteractionSink(rest, inbound.channel_id, inbound.interaction)
     return ChannelSink(rest, inbound.channel_id, inbound.message_id)
 
 
-__all__ = ["ChannelSink", "InteractionSink", "Sink", "open_sink"]
+__all__ = ["ChannelSink", "InteractionSink", "Sink", "command_over", "open_sink"]

@@ -81,6 +81,15 @@ def split_spans(text: str, max_length: int = DISCORD_MESSAGE_LENGTH_MAX) -> list
     return [step.span for step in _walk(text, _BEGIN, max_length)]
 
 
+def cut_text(text: str, characters_max: int) -> Iterator[str]:
+    """Cut a long text at the same borders into pieces of any size; lazily, blank text gives none.
+
+    The same laws hold as for messages: paragraphs before lines before sentences before words, code
+    blocks closed and opened again, nothing torn that could stay whole, linear work.
+    """
+    return (step.span.of(text) for step in _walk(text, _BEGIN, characters_max))
+
+
 def split_growing(text: str, max_length: int = DISCORD_MESSAGE_LENGTH_MAX) -> tuple[list[str], int]:
     """Split text that may still grow; say how many leading parts no further text can change.
 
@@ -220,6 +229,7 @@ __all__ = [
     "GrowingSplit",
     "MaxLengthError",
     "PartSpan",
+    "cut_text",
     "split_growing",
     "split_message",
     "split_spans",

@@ -109,6 +109,13 @@ class Workers:
         """Answer one job; what went wrong teaches the pool how many at once are good."""
         began = job.times.leased
         error: BaseException | None = None
+
+        def step_aside() -> None:
+            self._queue.step_aside(job)
+            # As a cancellation does, this teaches the pool nothing about how long answers take.
+            slot.release(asyncio.CancelledError())
+
+        job.step_aside = step_aside
         try:
             error = await self._answer(job)
         except BaseException as defect:

@@ -220,6 +220,18 @@ class FairQueue(Generic[K, T]):
         self._settle(line, now)
         return item
 
+    def step_aside(self, order_key: K, aside: K, now: float) -> None:
+        """The item in flight for a key goes on under an unused key, so that others may follow.
+
+        From then on `done` and `put_back` know it by `aside`.
+        """
+        line = self._lines[order_key]
+        if line.in_flight is not None:
+            line.in_flight.order_key = aside
+            self._lines[aside] = _Line(aside, in_flight=line.in_flight)
+            line.in_flight = None
+            self._settle(line, now)
+
     def put_back(self, order_key: K, now: float, *, due: float) -> bool:
         """The item in flight for this key waits again, at its old place, not before `due`.
 

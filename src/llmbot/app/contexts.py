@@ -1,0 +1,108 @@
+"""What the model is told: prompts, long texts, and what conversations were summed up to."""
+
+from __future__ import annotations
+
+from llmbot.app.parts import Edges, House, Mechanisms
+from llmbot.app.translate import (
+    attachment_settings,
+    context_settings,
+    large_context_settings,
+    summary_settings,
+)
+from llmbot.conversation.attachments import AttachmentReader
+from llmbot.conversation.context import ContextBuilder
+from llmbot.conversation.context_files import ContextFiles
+from llmbot.conversation.context_keeping import ContextKeeper
+from llmbot.conversation.context_reading import Reader
+from llmbot.conversation.context_sources import HistoryReader
+from llmbot.conversation.context_writing import ContextWriter
+from llmbot.conversation.discord_guard import GuardedDiscord
+from llmbot.conversation.generation import Generation
+from llmbot.conversation.large_context import LargeContexts
+from llmbot.conversation.recent import RecentMessages
+from llmbot.conversation.summaries import Summaries
+from llmbot.operations.temp_files import CONTEXT
+from llmbot.resilience.concurrency import AdaptivePool, PoolSettings
+from llmbot.resilience.degradation import Degradation
+from llmbot.storage.filesystem import RealFileSystem
+
+
+def build_context(
+    house: House,
+    mechanisms: Mechanisms,
+    edges: Edges,
+    rest: GuardedDiscord,
+    recent: RecentMessages,
+) -> ContextBuilder:
+    """What the model is told."""
+    reader = AttachmentReader(edges.fetcher, edges.pictures, attachment_settings(house.settings))
+    return ContextBuilder(
+        rest,
+        recent,
+        mechanisms.documents.memory,
+        reader,
+        edges.our_id,
+        context_settings(house.settings),
+        switches=lambda: mechanisms.modes.switches,
+    )
+
+
+def build_summaries(house: House, mechanisms: Mechanisms, generation: Generation) -> Summaries:
+    """Conversations are summed up while nobody waits and nothing is given up."""
+    queue, modes = mechanisms.queue, mechanisms.modes
+
+    def is_idle() -> bool:
+        facts = queue.facts()
+        calm = modes.ladder.facts().level is Degradation.NONE and not modes.maintenance
+        return calm and not facts.waiting and not facts.in_flight
+
+    return Summaries(
+        mechanisms.documents.memory,
+        generation,
+        is_idle,
+        house.bus,
+        house.clock,
+        summary_settings(house.settings),
+    )
+
+
+def build_large_contexts(
+    house: House,
+    mechanisms: Mechanisms,
+    rest: GuardedDiscord,
+    context: ContextBuilder,
+    generation: Generation,
+) -> LargeContexts:
+    """Long texts, read while neither overload nor maintenance holds them back."""
+    settings, clock, modes = house.settings, house.clock, mechanisms.modes
+    most = settings.long_texts.parts_at_once
+
+    def allowed() -> bool:
+        return modes.switches.large_context and not modes.maintenance
+
+    pool = AdaptivePool(clock, PoolSettings(limit_max=most, limit_start=most))
+    reader = Reader(generation, pool, clock, house.rng, allowed)
+    stand_in_note = settings.streaming.stand_in_note
+    return LargeContexts(
+        context,
+        HistoryReader(
+            rest,
+            context.cleared_up_to,
+            clock,
+            messages_max=settings.long_texts.messages_max,
+            characters_max=settings.long_texts.characters_max,
+        ),
+        ContextKeeper(
+            ContextFiles(settings.storage.temp_dir, CONTEXT, RealFileSystem()),
+            mechanisms.queue.knows,
+            house.bus,
+            settings.long_texts.disk_bytes_max,
+        ),
+        reader,
+        ContextWriter(context, generation, reader, clock, stand_in_note=stand_in_note),
+        mechanisms.store,
+        house.bus,
+        clock,
+        large_context_settings(settings),
+        allowed,
+    )

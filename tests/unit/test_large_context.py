@@ -1,0 +1,214 @@
+"""Texts too long for one prompt: read part by part, honestly, once, also across ends of a life."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from tests.support.conversation import Talk, talk
+from tests.support.discord import MemoryDiscord
+from tests.support.models import Piece, ScriptedModel
+
+from llmbot.conversation.context import ContextSettings
+from llmbot.conversation.context_facts import ContextTaken, LargeContextSettings
+from llmbot.conversation.messages import Attachment, Inbound
+from llmbot.conversation.ports import Prompt
+from llmbot.kernel.errors import ModelBlockedError, ModelUnavailableError
+from llmbot.kernel.events import JobMoved
+from llmbot.resilience.degradation import Degradation
+
+URL = "https://cdn.discordapp.com/attachments/1/2/long.txt"
+SMALL = ContextSettings(tokens_max=1500)
+"""Prompts of 4500 characters at first: parts of 2000."""
+
+LONG = "\n\n".join(f"Paragraph {number} speaks of item-{number}." * 6 for number in range(60))
+_PART = re.compile(r'<part number="(\d+)" of="(\d+)"')
+
+
+def part_of(prompt: Prompt) -> int:
+    """Which part a prompt asks to read; 0 for the answer."""
+    found = _PART.search(prompt.turns[-1].text)
+    return int(found[1]) if found else 0
+
+
+def reads(prompt: Prompt) -> Iterable[Piece]:
+    """Notes that name the part, then an answer that quotes all notes."""
+    if number := part_of(prompt):
+        return [f"note of part {number}."]
+    return ["ANSWER: ", " ".join(re.findall(r"note of part \d+\.", prompt.turns[-1].text))]
+
+
+def failing(on: Callable[[int], Piece | None]) -> Callable[[Prompt], Iterable[Piece]]:
+    """As `reads`, but a part may give something else."""
+
+    def script(prompt: Prompt) -> Iterable[Piece]:
+        other = on(part_of(prompt))
+        return reads(prompt) if other is None else [other]
+
+    return script
+
+
+def conversation(
+    tmp_path: Path, model: ScriptedModel, **more: object
+) -> AbstractAsyncContextManager[Talk]:
+    """A conversation whose prompts are small."""
+    given: dict[str, object] = {"context": SMALL, "grace_s": 0.0, **more}
+    return talk(tmp_path / "bot.db", model, **given)  # type: ignore[arg-type] # tests name what they change
+
+
+def long_question(chat: Talk, text: str = "what is it about?", body: str = LONG) -> Inbound:
+    """A question with a long file."""
+    chat.files.files[URL] = body.encode()
+    file = Attachment(1, "long.txt", URL, len(body))
+    return chat.question(text, attachments=(file,))
+
+
+async def answered(chat: Talk, asked: Inbound) -> str:
+    """Ask, and give the whole answer."""
+    done = chat.delivered(asked.message_id)
+    chat.inbox.on_message(asked, None)
+    await done
+    return chat.reply(asked.message_id)
+
+
+def folders(tmp_path: Path) -> list[str]:
+    """What stands in the directory of long texts."""
+    root = tmp_path / "temp/context"
+    return sorted(entry.name for entry in root.iterdir()) if root.exists() else []
+
+
+async def test_a_long_file_is_read_whole(tmp_path: Path) -> None:
+    """Every character of a long file reaches the model once, and one answer comes of all notes."""
+    model = ScriptedModel(reads)
+    async with conversation(tmp_path, model) as chat:
+        asked = long_question(chat)
+        reply = await answered(chat, asked)
+        parts = [prompt for prompt in model.prompts if part_of(prompt)]
+        assert len(parts) > 3
+        assert reply.startswith("ANSWER: ")
+        assert all(f"note of part {number}." in reply for number in range(1, len(parts) + 1))
+        told = "".join(prompt.turns[-1].text for prompt in parts)
+        assert all(told.count(f"item-{number}.Para") == 5 for number in range(60))
+        assert len(chat.discord.ours(100)) == 1
+        await chat.large.drain()
+    assert folders(tmp_path) == []
+
+
+async def test_progress_is_shown_where_the_answer_will_stand(tmp_path: Path) -> None:
+    """While it reads, the reply shows how far it is; the same message becomes the answer."""
+    gate = asyncio.Event()
+    model = ScriptedModel(lambda p: [gate, *reads(p)] if part_of(p) == 3 else reads(p))
+    async with conversation(tmp_path, model) as chat:
+        asked = long_question(chat)
+        chat.inbox.on_message(asked, None)
+        while not re.search(r"█.* [2-9]/", chat.reply(asked.message_id)):
+            chat.discord.changed.clear()
+            await asyncio.wait_for(chat.discord.changed.wait(), 10)
+        assert "long.txt" in chat.reply(asked.message_id)
+        (shown,) = chat.discord.ours(100)
+        done = chat.delivered(asked.message_id)
+        gate.set()
+        await done
+        assert [message.id for message in chat.discord.ours(100)] == [shown.id]
+        assert chat.reply(asked.message_id).startswith("ANSWER")
+
+
+async def test_a_part_that_fails_is_told(tmp_path: Path) -> None:
+    """The answer comes from the parts that worked, and says which did not."""
+    model = ScriptedModel(failing(lambda n: ModelBlockedError() if n in {2, 4} else None))
+    async with conversation(tmp_path, model) as chat:
+        reply = await answered(chat, long_question(chat))
+        assert "note of part 1." in reply
+        assert re.search(r"-# \(I could not read 2/\d+ parts of the text: 2, 4\.", reply)
+        answering = model.prompts[-1]
+        assert "could not be read" in answering.system
+
+
+async def test_a_passing_failure_is_tried_again(tmp_path: Path) -> None:
+    """A part that fails once in passing is read in the end, and nothing is missing."""
+    failed: list[int] = []
+
+    def once(number: int) -> Piece | None:
+        if number == 2 and not failed:
+            failed.append(number)
+            return ModelUnavailableError()
+        return None
+
+    async with conversation(tmp_path, ScriptedModel(failing(once))) as chat:
+        reply = await answered(chat, long_question(chat))
+        assert failed
+        assert "could not read" not in reply
+        assert "note of part 2." in reply
+
+
+async def test_a_life_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    """After an end in the middle no part is read twice, and the same message is completed."""
+    discord, never = MemoryDiscord(), asyncio.Event()
+    first = ScriptedModel(lambda p: [never] if part_of(p) in {0, 5} else reads(p))
+    async with conversation(tmp_path, first, discord=discord) as chat:
+        asked = long_question(chat)
+        chat.inbox.on_message(asked, None)
+        while chat.large.facts() == [] or chat.large.facts()[0].read < 4:
+            discord.changed.clear()
+            await asyncio.wait_for(discord.changed.wait(), 10)
+        shown = [message.id for message in discord.ours(100)]
+    assert len(shown) == 1
+    assert folders(tmp_path) == [str(asked.message_id)]
+    second = ScriptedModel(reads)
+    async with conversation(tmp_path, second, discord=discord, running=False) as chat:
+        taken = chat.bus.expect(ContextTaken, lambda event: event.message_id == asked.message_id)
+        done = chat.delivered(asked.message_id)
+        crew = asyncio.create_task(chat.workers.run())
+        assert (await asyncio.wait_for(taken, 10)).read >= 4
+        await done
+        crew.cancel()
+        assert 1 not in [part_of(prompt) for prompt in second.prompts]
+        assert [message.id for message in discord.ours(100)] == shown
+        assert all(f"note of part {n}." in chat.reply(asked.message_id) for n in range(1, 6))
+        await chat.large.drain()
+    assert folders(tmp_path) == []
+
+
+async def test_overload_leaves_long_files_out(tmp_path: Path) -> None:
+    """Where the ladder has switched long texts off, the answer comes without, and says so."""
+    async with conversation(tmp_path, ScriptedModel()) as chat:
+        chat.modes.ladder.force(Degradation.MEDIUM, "test")
+        reply = await answered(chat, long_question(chat))
+        assert "what is it about?" in reply
+        assert "I left out the file `long.txt`: I am too busy for long texts" in reply
+
+
+async def test_other_questions_need_not_wait(tmp_path: Path) -> None:
+    """While a long text is read, its author's next question is answered by the only worker."""
+    gate = asyncio.Event()
+    model = ScriptedModel(lambda p: [gate, *reads(p)] if part_of(p) else reads(p))
+    async with conversation(tmp_path, model, workers=1) as chat:
+        asked = long_question(chat)
+        done = chat.delivered(asked.message_id)
+        chat.inbox.on_message(asked, None)
+        assert (await chat.ask("and a short one?")).outcome == "answered"
+        assert [fact.message_id for fact in chat.large.facts()] == [asked.message_id]
+        gate.set()
+        await done
+
+
+async def test_too_many_are_told_to_come_later(tmp_path: Path) -> None:
+    """Who comes while the line of long texts is full gets an honest notice."""
+    gate = asyncio.Event()
+    model = ScriptedModel(lambda p: [gate, *reads(p)] if part_of(p) else reads(p))
+    limits = LargeContextSettings(jobs_max=1, line_max=1)
+    async with conversation(tmp_path, model, large=limits) as chat:
+        waiting = [long_question(chat) for _ in range(2)]
+        ends = [chat.delivered(asked.message_id) for asked in waiting]
+        for asked in waiting:
+            begun = chat.bus.expect(JobMoved, lambda event: event.after == "generating")
+            chat.inbox.on_message(asked, None)
+            await asyncio.wait_for(begun, 10)
+        third = await chat.ask("me too", attachments=waiting[0].attachments)
+        assert third.outcome == "noticed: context_full"
+        gate.set()
+        for end in ends:
+            assert (await end).outcome == "answered"
