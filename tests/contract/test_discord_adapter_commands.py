@@ -103,8 +103,8 @@ async def test_public_answer_is_public(at: Running) -> None:
     assert not made["original"]["ephemeral"]
 
 
-async def test_queued_command_is_deferred_before_its_handler_is_asked(at: Running) -> None:
-    """A command that waits for the queue shows "is thinking" first, and is answered by an edit."""
+async def test_queued_command_is_claimed_before_it_is_deferred(at: Running) -> None:
+    """What shows "is thinking" was claimed, however soon its answer comes, which edits it."""
     heard = Heard()
     async with connected(at.base, commands=(PING, CHAT), heard=heard) as bot:
         await registered(bot)
@@ -112,10 +112,10 @@ async def test_queued_command_is_deferred_before_its_handler_is_asked(at: Runnin
             "POST", "interact", user="alice", command="chat", options={"message": "hello"}
         )
         request = await soon(heard.commands.get())
+        assert request.options == {"message": "hello"}
+        await soon(bot.rest.edit_original(request.interaction, "the answer"))
         made = await at.control("GET", f"interactions/{made['id']}")
         assert made["callback"] == 5
-        assert request.options == {"message": "hello"}
-        await bot.rest.edit_original(request.interaction, "the answer")
         await bot.rest.edit_original(request.interaction, "the whole answer")
         more = await bot.rest.follow_up(request.interaction, "and more")
         await bot.rest.edit_follow_up(request.interaction, more.id, "and more of it")
@@ -176,7 +176,6 @@ async def test_acknowledgement_survives_a_lost_answer(at: Running, fault: str) -
     """An acknowledgement whose answer was lost is made sure of, and counts once."""
 
     async def pong(_request: CommandRequest) -> CommandReply:
-        at.board.clear()
         return CommandReply("Pong.")
 
     heard = Heard(answer=pong)

@@ -20,9 +20,12 @@ from llmbot.conversation.messages import (
     InteractionRef,
 )
 from llmbot.conversation.ports import GatewayHandler
-from llmbot.kernel.errors import DiscordNotFoundError, LlmbotError
+from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import CommandExecuted, EventBus, Noted
 
+CLAIM_FIRST_S = 1.0
+"""So long the first response waits for the durable claim, which takes milliseconds: whatever shows
+"is thinking" is then known to the next life, should this one be killed."""
 DEFER_AFTER_S = 1.5
 """Leaves half of the three seconds for the network."""
 HANDLER_S = 10.0
@@ -86,17 +89,23 @@ class CommandDesk:
             self._note(request, f"unanswered: {refusal}")
 
     async def _answer_deferred(self, request: CommandRequest) -> None:
-        """Show "is thinking" first; then nothing that the handler does can be too slow."""
+        """Claim, then show "is thinking"; then nothing that the handler does can be too slow."""
+        running = asyncio.create_task(self._asked(request, QUEUE_S), name="discord-command-claim")
         try:
-            await self._rest.acknowledge(request.interaction)
-        except DiscordNotFoundError:
-            raise  # too late: Discord has told the user that the bot did not respond
-        except LlmbotError as uncertain:
-            # Discord may be showing "is thinking" already; an answer must follow then.
-            self._note(request, uncertain)
-        reply = await self._asked(request, QUEUE_S)
-        if reply is not None:
-            await self._rest.edit_original(request.interaction, reply.text)
+            with self._rest.first_response(request.interaction):
+                await asyncio.wait({running}, timeout=CLAIM_FIRST_S)
+                try:
+                    await self._rest.acknowledge(request.interaction)
+                except LlmbotError as uncertain:
+                    # Discord may be showing "is thinking" already. And where it was too late, what
+                    # is claimed is answered in the channel.
+                    self._note(request, uncertain)
+            reply = await running
+            if reply is not None:
+                await self._rest.edit_original(request.interaction, reply.text)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
     async def _answer_directly(self, request: CommandRequest) -> None:
         running = asyncio.create_task(

@@ -29,6 +29,8 @@ REFERENCE_NEEDS_HISTORY = 160002
 """Cannot reply without permission to read message history."""
 INVALID_FORM = 50035
 UNKNOWN_INTERACTION = 10062
+UNKNOWN_WEBHOOK = 10015
+"""Of an interaction: its token has ended, or it was never acknowledged."""
 ALREADY_ACKNOWLEDGED = 40060
 OLD_MESSAGE_EDITS = 30046
 """Too many edits to a message older than an hour; may come as 429, but a wait is no cure."""

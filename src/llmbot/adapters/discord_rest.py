@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from discord.http import Route
@@ -45,6 +47,7 @@ class DiscordRestAdapter:
         """Take the client, and who we are (0 while unknown)."""
         self._http = http
         self._our_id = our_id
+        self._first_response: dict[int, asyncio.Event] = {}
 
     async def send(
         self, channel_id: int, content: str, *, nonce: str, reply_to: int | None = None
@@ -130,7 +133,12 @@ class DiscordRestAdapter:
         return self._readable(reply.checked(), channel_id)
 
     async def edit_original(self, interaction: InteractionRef, content: str) -> Sent:
-        """See `DiscordRest.edit_original`."""
+        """See `DiscordRest.edit_original`; waits for a first response that is on its way.
+
+        Where there was none (a kill came first) and Discord still waits for it, it is given now.
+        """
+        if (given := self._first_response.get(interaction.id)) is not None:
+            await given.wait()
         route = Route(
             "PATCH",
             _ORIGINAL,
@@ -139,7 +147,26 @@ class DiscordRestAdapter:
         )
         payload = {"content": content, "allowed_mentions": NOBODY}
         reply = await self._http.call(route, json=payload, deadline_s=SEND_DEADLINE_S)
+        if reply.code == errors.UNKNOWN_WEBHOOK and await self._acknowledged_late(interaction):
+            reply = await self._http.call(route, json=payload, deadline_s=SEND_DEADLINE_S)
         return _sent(reply, content)
+
+    @contextmanager
+    def first_response(self, interaction: InteractionRef) -> Iterator[None]:
+        """While the body gives the first response, edits of the original wait for it."""
+        given = self._first_response[interaction.id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._first_response[interaction.id]
+            given.set()
+
+    async def _acknowledged_late(self, interaction: InteractionRef) -> bool:
+        try:
+            await self.acknowledge(interaction)
+        except DiscordNotFoundError:
+            return False
+        return True
 
     async def follow_up(
         self, interaction: InteractionRef, content: str, *, private: bool = False

@@ -26,7 +26,6 @@ from llmbot.conversation.jobs import Job
 from llmbot.conversation.notices import notice
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.rendering import render_answer
-from llmbot.conversation.sinks import command_over
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import ModelBlockedError, ModelUnavailableError, TransientError
 
@@ -180,8 +179,6 @@ class ContextWriter:
             notes.append(missing_words(told, len(plan.parts), locale))
         if plan.older:
             notes.append(notice("context_older", locale, name=plan.title))
-        if command_over(job, self._clock):
-            notes.append(notice("context_late", locale))
         return notes
 
 

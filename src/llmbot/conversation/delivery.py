@@ -135,6 +135,7 @@ class Reply:
         self._calling = False
         self._standing_in = False
         self._spoken = False
+        self._preface = sink.preface
         self._closing = asyncio.Event()
         self._refusal: RefusedError | None = None
         self._unsure: TransientError | None = None
@@ -175,12 +176,13 @@ class Reply:
             raise self._refusal
         if not self._job.times.first_words:
             self._job.times.first_words = self._clock.monotonic()
-        self._split.feed(text)
+        preface, self._preface = self._preface, ""
+        self._split.feed(preface + text)
         self._news.set()
 
     def restart(self) -> None:
         """Another model starts the answer anew; what is shown stays until it has words."""
-        self._split = GrowingSplit()
+        self._split, self._preface = GrowingSplit(), self._sink.preface
 
     @property
     def has_spoken(self) -> bool:
@@ -222,7 +224,7 @@ class Reply:
         """
         self.check()
         await self._stop_showing()
-        parts = split_message(text)
+        parts = split_message(self._sink.preface + text)
         for number, part in enumerate(parts):
             await self._to_its_end(self._place(number, part))
         if len(self._shown) > len(parts):

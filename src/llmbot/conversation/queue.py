@@ -249,6 +249,13 @@ class JobQueue:
         self._store.amend(job).add_done_callback(_look_at)
         return True
 
+    def leave_to_channel(self, job: Job) -> None:
+        """A command that cannot be answered in its place is answered in the channel from now on."""
+        if job.inbound.interaction is not None:
+            ended = replace(job.inbound.interaction, token="")
+            job.inbound = replace(job.inbound, interaction=ended)
+            self._store.amend(job).add_done_callback(_look_at)
+
     def hold(self, *, on: bool) -> None:
         """Hand out nothing but operators' messages, or everything again.
 

@@ -133,7 +133,7 @@ class Reconciler:
 
     def delivered(self, job: Job) -> None:
         """Remember the text of an answer that was delivered just now."""
-        if job.answer:
+        if job.answer and job.inbound.interaction is None:  # else more may stand there, see `sinks`
             self._texts[job.message_id] = job.answer
             if len(self._texts) > self._settings.texts_max:
                 self._texts.popitem(last=False)

@@ -1,18 +1,25 @@
 """Where the parts of a reply go: a channel, or the answer to a slash command.
 
 A sink numbers the parts from 0. Sending part 0 twice must not make two messages: in a channel the
-nonce sees to that, for a command the edit of its original does.
+nonce sees to that, for a command the edit of its original does. A command that can no longer be
+answered in its place (its token has ended, or a kill kept it from being acknowledged) is answered
+in the channel, which says so.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
 from llmbot.conversation.jobs import Job
 from llmbot.conversation.messages import Inbound, InteractionRef
+from llmbot.conversation.notices import notice
 from llmbot.conversation.ports import DiscordRest, Sent
 from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import DiscordNotFoundError, InteractionEndedError
 from llmbot.kernel.ids import part_nonce
+
+T = TypeVar("T")
 
 INTERACTION_TOKEN_S = 15 * 60
 """How long a command may be answered. Source: Discord, "Receiving and Responding"."""
@@ -26,6 +33,8 @@ class Sink(Protocol):
     """Where the parts of one reply go."""
 
     channel_id: int
+    preface: str
+    """What stands before the answer; empty where it stands in its place."""
 
     async def send(self, part: int, text: str) -> Sent:
         """Send a part for the first time, or again after an unknown outcome."""
@@ -59,10 +68,13 @@ class ChannelSink:
     and after a crash every part can be found again by that reference.
     """
 
-    def __init__(self, rest: DiscordRest, channel_id: int, question_id: int) -> None:
+    def __init__(
+        self, rest: DiscordRest, channel_id: int, question_id: int, preface: str = ""
+    ) -> None:
         """Answer `question_id` in `channel_id`."""
         self._rest = rest
         self.channel_id = channel_id
+        self.preface = preface
         self._question_id = question_id
 
     async def send(self, part: int, text: str) -> Sent:
@@ -115,20 +127,22 @@ class InteractionSink:
         """Answer `interaction`, whose "is thinking" stands in `channel_id`."""
         self._rest = rest
         self.channel_id = channel_id
+        self.preface = ""
         self._interaction = interaction
 
     async def send(self, part: int, text: str) -> Sent:
         """See `Sink.send`."""
         if part == 0:
-            return await self._rest.edit_original(self._interaction, text)
-        return await self._rest.follow_up(self._interaction, text)
+            return await _in_its_place(self._rest.edit_original(self._interaction, text))
+        return await _in_its_place(self._rest.follow_up(self._interaction, text))
 
     async def edit(self, part: int, discord_id: int, text: str) -> None:
         """See `Sink.edit`."""
         if part == 0:
-            await self._rest.edit_original(self._interaction, text)
+            await _in_its_place(self._rest.edit_original(self._interaction, text))
         else:
-            await self._rest.edit_follow_up(self._interaction, discord_id, text)
+            edit = self._rest.edit_follow_up(self._interaction, discord_id, text)
+            await _in_its_place(edit)
 
     async def delete(self, discord_id: int) -> None:
         """See `Sink.delete`."""
@@ -146,19 +160,27 @@ class InteractionSink:
         return False
 
 
-def command_over(job: Job, clock: Clock) -> bool:
-    """Whether a command can no longer be answered as one."""
-    inbound: Inbound = job.inbound
-    age_s = clock.wall() - inbound.created_s
-    return inbound.interaction is not None and age_s >= INTERACTION_TOKEN_S - _TOKEN_MARGIN_S
-
-
 def open_sink(rest: DiscordRest, job: Job, clock: Clock) -> Sink:
     """The sink for a job: the command's answer while its token lives, else the channel."""
     inbound: Inbound = job.inbound
-    if inbound.interaction is not None and not command_over(job, clock):
-        return InteractionSink(rest, inbound.channel_id, inbound.interaction)
-    return ChannelSink(rest, inbound.channel_id, inbound.message_id)
+    command = inbound.interaction
+    if command is None:
+        return ChannelSink(rest, inbound.channel_id, inbound.message_id)
+    age_s = clock.wall() - inbound.created_s
+    if command.token and age_s < INTERACTION_TOKEN_S - _TOKEN_MARGIN_S:
+        return InteractionSink(rest, inbound.channel_id, command)
+    # No mention is expanded: this one shows a name and calls nobody.
+    name = f"<@{inbound.author_id}>"
+    words = "" if job.parts else notice("elsewhere", inbound.locale, name=name) + "\n\n"
+    return ChannelSink(rest, inbound.channel_id, inbound.message_id, words)
 
 
-__all__ = ["ChannelSink", "InteractionSink", "Sink", "command_over", "open_sink"]
+async def _in_its_place(call: Awaitable[T]) -> T:
+    """Raises: InteractionEndedError: there is nothing any more that could be answered there."""
+    try:
+        return await call
+    except DiscordNotFoundError as gone:
+        raise InteractionEndedError(str(gone), retry_after_s=0.0) from gone
+
+
+__all__ = ["ChannelSink", "InteractionSink", "Sink", "open_sink"]

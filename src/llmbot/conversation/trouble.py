@@ -28,6 +28,7 @@ from llmbot.kernel.errors import (
     DefectError,
     DiscordForbiddenError,
     DiscordNotFoundError,
+    InteractionEndedError,
     LlmbotError,
     ModelRateLimitedError,
     OverloadedError,
@@ -130,6 +131,8 @@ class Trouble:
         except RefusedError as refusal:
             self._queue.move(job, JobState.DEAD, refusal.code)
         except TransientError as second:
+            if isinstance(second, InteractionEndedError):
+                self._queue.leave_to_channel(job)
             job.pauses += 1
             job.due_s = self._clock.wall() + self._pause_s(job, second)
             self._queue.put(job)
@@ -190,6 +193,8 @@ class Trouble:
         if isinstance(error, TransientError):
             # Attempts count what may be the message's own doing; waits are bounded by its age.
             job.attempts = max(0, job.attempts - 1)
+        if isinstance(error, InteractionEndedError):
+            self._queue.leave_to_channel(job)
         job.pauses += 1
         job.due_s = self._clock.wall() + self._pause_s(job, error)
         if is_model_away(error):

@@ -9,6 +9,7 @@
     │   ├── ModelGarbledError             the answer could not be understood
     │   ├── DiscordUnavailableError       5xx, resets, gateway away
     │   ├── DiscordRateLimitedError       429
+    │   ├── InteractionEndedError         a command can no longer be answered in its place
     │   ├── StoreUnavailableError         the disk or the database refused a write or a read
     │   ├── BreakerOpenError              not asked at all: a circuit breaker is open
     │   ├── LockTimeoutError              a named lock was not free in time
@@ -149,6 +150,14 @@ class DiscordRateLimitedError(TransientError):
 
     code = "discord_rate_limited"
     blame = Blame.DISCORD
+
+
+class InteractionEndedError(TransientError):
+    """A command's token has ended, or it was never acknowledged: the channel is left."""
+
+    code = "interaction_ended"
+    blame = Blame.DISCORD
+    remedy = "Nothing; the answer goes to the channel."
 
 
 class StoreUnavailableError(TransientError):
