@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from fastapi import APIRouter
 from tests.support.operators import Hands, serving
 
 from llmbot.console.actions import (
@@ -18,7 +19,7 @@ from llmbot.console.actions import (
     UnknownTargetError,
     WrongOptionError,
 )
-from llmbot.kernel.errors import DiscordUnavailableError
+from llmbot.kernel.errors import BreakerOpenError, DiscordUnavailableError
 from llmbot.operations.audit_files import NAME, verify
 
 RESET = "/api/admin/circuit/reset/gemini"
@@ -51,6 +52,7 @@ async def test_success(tmp_path: Path) -> None:
         (UnknownTargetError("circuit breaker", ("gemini",)), 404, "unknown_name", "refused"),
         (BusyError("it is under way"), 409, "busy", "refused"),
         (WrongOptionError("scope: is none"), 422, "invalid", "refused"),
+        (BreakerOpenError("it is open"), 409, "breaker_open", "failed"),
         (ActionError("the disk is full", code="full"), 503, "full", "failed"),
         (DiscordUnavailableError(), 503, "discord_unavailable", "failed"),
         (KeyError("a secret"), 500, "defect", "failed"),
@@ -107,6 +109,9 @@ BODIES: list[tuple[str, bytes, int]] = [
     ("/api/test/echo", b'{"message": "' + b"x" * 2000 + b'"}', 422),
     ("/api/test/command", b'{"command": "ping", "userId": "test"}', 200),
     ("/api/test/command", b'{"command": ["ping"]}', 422),
+    ("/api/test/command", b'{"mayManage": 0}', 422),
+    ("/api/admin/circuit/trip/gemini", b'{"seconds": "30"}', 422),
+    ("/api/admin/ratelimit/reset", b'{"scope": "00"}', 422),
     ("/api/test/echo", b"[" * 5000, 422),
     ("/api/test/echo", b'{"message": "\\ud800"}', 422),
     ("/api/test/echo", b"\xff\xfe", 422),
@@ -125,6 +130,21 @@ async def test_bodies(tmp_path: Path, path: str, body: bytes, status: int, kind:
             assert answer.json()["code"] == "invalid"
             assert answer.json()["detail"]
             assert served.hands.asked == []
+
+
+async def test_bytes_that_are_no_text_name_the_body(tmp_path: Path) -> None:
+    """Where a body is needed, one that is no JSON in UTF-8 is refused by name, as all others."""
+    routes = APIRouter()
+
+    @routes.post("/api/needs")
+    async def needs(body: dict[str, str]) -> dict[str, str]:
+        return body
+
+    async with serving(tmp_path, more=(routes,)) as served:
+        for body in (b"\xff\xfe", b"L\xf4", b"{"):
+            answer = await served.call("/api/needs", "POST", body=body)
+            assert (answer.status, answer.json()["code"]) == (422, "invalid")
+            assert answer.json()["detail"].startswith("body: ")
 
 
 async def test_every_post_to_admin_leaves_one_record(tmp_path: Path) -> None:

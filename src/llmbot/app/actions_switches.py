@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from llmbot.app.running import Running
 from llmbot.app.views_health import circuit_of, degradation_of
 from llmbot.app.views_work import deadlocks_of
-from llmbot.console.actions import ActionError, Asked, Done, UnknownTargetError, WrongOptionError
+from llmbot.console.actions import ActionError, Asked, Done, UnknownTargetError
 from llmbot.resilience.breaker_facts import BreakerFacts, BreakerState
 from llmbot.resilience.concurrency import PoolFacts
 from llmbot.resilience.degradation import Degradation
@@ -153,7 +153,7 @@ class _Switches:
         if selector is not None and ":" in str(selector) and selector not in scopes:
             raise UnknownTargetError("scope in use", sorted(scopes)[:50])
         if selector is not None and ":" not in str(selector) and selector not in kinds:
-            raise WrongOptionError(f"scope: must be kind:name or one of {', '.join(sorted(kinds))}")
+            raise UnknownTargetError("kind of scope", sorted(kinds))
         before = self._used(selector)
         count = self._controls.reset_rate_limits(None if selector is None else str(selector))
         after = self._used(selector)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbot.adapters.discord_gateway import DiscordConnection
@@ -24,6 +24,7 @@ from llmbot.app.reload_apply import apply_settings
 from llmbot.app.supervision import build_supervisor
 from llmbot.app.supervisor import Service
 from llmbot.app.translate import (
+    administrators_of,
     admission_settings,
     cache_settings,
     delivery_settings,
@@ -31,6 +32,7 @@ from llmbot.app.translate import (
     pool_settings,
     trouble_settings,
 )
+from llmbot.console.discord_admin import ADMIN
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
 from llmbot.conversation.answer_cache import AnswerCache
@@ -38,7 +40,7 @@ from llmbot.conversation.backfill import Backfill, BackfillSettings
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.commands.definitions import DEFINITIONS
-from llmbot.conversation.commands.handlers import BotState, Commands
+from llmbot.conversation.commands.handlers import BotState, Commands, Handler
 from llmbot.conversation.commands.privacy import PrivacyCommand
 from llmbot.conversation.commands.settings import SettingsCommands
 from llmbot.conversation.delivery import Delivery
@@ -118,7 +120,7 @@ def build_edges(house: House, mechanisms: Mechanisms, handler: GatewayHandler) -
         bus=house.bus,
         clock=house.clock,
         rng=house.rng,
-        commands=DEFINITIONS,
+        commands=(*DEFINITIONS, ADMIN) if administrators_of(settings) else DEFINITIONS,
         command_memory=CommandMemory(
             lambda application: store.meta(f"commands:{application}"),
             lambda application, value: store.set_meta(f"commands:{application}", value),
@@ -242,10 +244,11 @@ def build(
     state: Callable[[], BotState],
     first: Sequence[Service] = (),
     outside: Outside | None = None,
+    commands: Mapping[str, Handler] | None = None,
 ) -> Bot:
     """A bot, put together and not started; `state` tells how it is, for commands and presence.
 
-    The services in `first` need none of its own.
+    The services in `first` need none of its own; `commands` handle slash commands beside its own.
 
     Raises:
         StartupError: a setting is wrong.
@@ -280,6 +283,7 @@ def build(
                 "settings": settings.settings,
                 "preferences": settings.preferences,
                 "privacy": PrivacyCommand(conversation.privacy).privacy,
+                **(commands or {}),
             },
             allows=rules.allows,
         )

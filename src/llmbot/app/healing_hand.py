@@ -6,11 +6,12 @@ effect back before it answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from llmbot.app.actions import BotActions
 from llmbot.app.running import Running
-from llmbot.console.actions import Asked, Done
+from llmbot.console.action_desk import ActionDesk
+from llmbot.console.actions import ADMIN_ACTIONS, Asked, Done
+from llmbot.console.roles import Caller, Role
 from llmbot.kernel.errors import RefusedError
 from llmbot.operations.ports import Act, Effect, Verb
 
@@ -41,17 +42,20 @@ ACTIONS: Mapping[Verb, str] = {
 _OPTIONS: Mapping[Verb, str] = {Verb.DEGRADE: "level", Verb.RESET_LIMITS: "scope"}
 """Where the act's target is an option of the action."""
 
+AUTOMATION = Caller("control plane", Role.ADMIN, "automation")
+"""Who acts, as it stands in the audit."""
+
+_SPECS = {spec.name: spec for spec in ADMIN_ACTIONS}
 _WORDS_MAX = 300
 
 
 class BotHand:
     """See `operations.ports.Hand`."""
 
-    def __init__(self, bot: Running, ask_restart: Callable[[], bool]) -> None:
-        """`ask_restart` begins a restart of the process."""
+    def __init__(self, bot: Running, desk: ActionDesk) -> None:
+        """Act through the operators' `desk`, so that what is done stands in the audit."""
         self._controls = bot.conversation.controls
-        self._actions = BotActions(ask_restart)
-        self._actions.attach(bot)
+        self._desk = desk
 
     async def perform(self, act: Act, reason: str) -> Effect:
         """See `Hand.perform`."""
@@ -64,7 +68,8 @@ class BotHand:
         option = _OPTIONS.get(act.verb)
         if option is not None and act.target:
             options[option] = act.target
-        return effect_of(await self._actions.perform(name, Asked(act.target, options)))
+        asked = Asked(act.target if _SPECS[name].target else "", options)
+        return effect_of((await self._desk.perform(_SPECS[name], asked, AUTOMATION)).done)
 
     async def _reduce(self) -> Effect:
         """Halve the workers once, however often it is done: twice would be a quarter."""

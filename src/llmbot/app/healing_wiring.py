@@ -12,11 +12,13 @@ from pathlib import Path
 
 from llmbot.app.healing_channels import OperationsChannel, Webhook
 from llmbot.app.healing_hand import BotHand
+from llmbot.app.healing_news import StateNews
 from llmbot.app.healing_plant import BotPlant
 from llmbot.app.parts import House
 from llmbot.app.running import Running
 from llmbot.app.supervisor_tasks import RestartPolicy
 from llmbot.app.telemetry import LOG_NAME
+from llmbot.console.action_desk import ActionDesk
 from llmbot.console.views import Life
 from llmbot.kernel.events import Published
 from llmbot.kernel.ids import new_id
@@ -57,6 +59,7 @@ class ControlPlane:
     senses: Senses
     healing: Healing
     notifier: Notifier
+    news: StateNews
     tally: Tally
 
 
@@ -74,9 +77,7 @@ def rail_settings(house: House) -> RailSettings:
     )
 
 
-def build_control_plane(
-    bot: Running, life: Callable[[], Life], ask_restart: Callable[[], bool]
-) -> ControlPlane:
+def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk) -> ControlPlane:
     """Put it together; nothing runs yet."""
     house, clock = bot.house, bot.house.clock
     settings = house.settings
@@ -84,7 +85,7 @@ def build_control_plane(
     journal = Journal(settings.storage.data_dir / "journal", clock, redactor.scrub)
     running = frozenset({Life.RUNNING, Life.MAINTENANCE})
     plant = BotPlant(bot, lambda: life() in running)
-    hand = BotHand(bot, ask_restart)
+    hand = BotHand(bot, desk)
     rails = Rails(clock, rail_settings(house), house.started)
     approvals = Approvals(journal, clock, settings.healing.approval_s)
     incidents = Incidents()
@@ -122,6 +123,7 @@ def build_control_plane(
         senses,
         healing,
         notifier,
+        StateNews(clock),
         tally,
     )
 
@@ -234,5 +236,9 @@ class HealingService:
         await plane.healing.run()
 
     def _hear(self, published: Published) -> None:
-        if self.plane is not None and isinstance(published.event, IncidentChanged):
-            self.plane.notifier.tell(published.event)
+        if self.plane is None:
+            return
+        event = published.event
+        change = event if isinstance(event, IncidentChanged) else self.plane.news.of(event)
+        if change is not None:
+            self.plane.notifier.tell(change)

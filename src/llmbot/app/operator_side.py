@@ -5,7 +5,7 @@ It begins before the bot, so that the API tells of a start that takes long, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import APIRouter
 
@@ -18,11 +18,14 @@ from llmbot.app.sensors import QueueGlance, Sensors, SensorService
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor import Service
 from llmbot.app.synthetic_lanes import build_synthetic
+from llmbot.app.translate import administrators_of
 from llmbot.app.views import BotViews
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.api.server import OperatorApi
 from llmbot.console.dashboard.service import Dashboard
+from llmbot.console.discord_admin import ADMIN, Administrators, DiscordAdmin
 from llmbot.console.gate import GateSettings
+from llmbot.conversation.commands.handlers import Handler
 from llmbot.operations.audit import AuditTrail
 from llmbot.operations.audit_files import DIRECTORY
 from llmbot.operations.metrics import Metrics
@@ -71,10 +74,10 @@ class OperatorSide:
         self._recent_calls = RecentCalls(clock, bus)
         self.views = BotViews()
         self._metrics = Metrics(bus, self.views.readings, dict(settings.gemini.prices))
-        self._desk = ActionDesk(self._actions, self._audit, self._mutexes, clock)
+        self.desk = ActionDesk(self._actions, self._audit, self._mutexes, clock)
         self.api = OperatorApi(
             self.views,
-            self._desk,
+            self.desk,
             gate_settings(settings),
             settings.http.port,
             clock,
@@ -87,6 +90,15 @@ class OperatorSide:
     def services(self) -> tuple[Service, ...]:
         """The services of its own; they need none of the bot's."""
         return (self.api, SensorService(self._sensors, lambda: self.views.bot.supervisor))
+
+    @property
+    def commands(self) -> Mapping[str, Handler]:
+        """Slash commands for operators."""
+
+        def who() -> Administrators:
+            return administrators_of(self.views.bot.mechanisms.documents.current.settings)
+
+        return {ADMIN.name: DiscordAdmin(self.views, self.desk, who).admin}
 
     def attach(self, bot: Bot) -> Running:
         """The bot was put together: from now on it can be seen and acted upon."""
@@ -116,7 +128,7 @@ class OperatorSide:
 
     async def close(self) -> None:
         """Let actions under way end, and record them."""
-        await self._desk.close()
+        await self.desk.close()
         if self._externals is not None:
             await self._externals.close()
         await self._audit.close()

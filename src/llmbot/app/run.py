@@ -125,10 +125,10 @@ def _furnish(
     systemd = Systemd.of(os.environ)
     watchdog = WatchdogService(systemd, bus, clock)
     operators = (*operator.services, dashboard, healing, watchdog)
-    bot = build(house, operator.views.bot_state, operators)
+    bot = build(house, operator.views.bot_state, operators, commands=operator.commands)
     watchdog.attach(Progress(bot.mechanisms.queue, bot.conversation.workers, clock), bot.supervisor)
     whole = operator.attach(bot)
-    plane = build_control_plane(whole, operator.views.life, ask_restart)
+    plane = build_control_plane(whole, operator.views.life, operator.desk)
     plane.journal.subscribe(desk.hear)
     healing.attach(whole, plane)
 

@@ -43,6 +43,12 @@ class DiscordSettings(Group):
         what="Users who may give the bot administrator commands in Discord",
         reason="nobody, until somebody is named",
     )
+    admin_role_ids: Snowflakes = setting(
+        "ADMIN_ROLE_IDS",
+        "",
+        what="Roles whose members may give the bot administrator commands in their server",
+        reason="none: whoever may give somebody the role could run the bot",
+    )
     test_channel_id: Snowflake = setting(
         "TEST_CHANNEL_ID",
         0,

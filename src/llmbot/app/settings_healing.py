@@ -99,6 +99,6 @@ class HealingSettings(Group):
         "OPERATIONS_CHANNEL_ID",
         0,
         unit="Discord id",
-        what="Discord channel where incidents are told",
+        what="Discord channel where incidents and changes of state are told",
         reason="none: what goes wrong is for those who run the bot",
     )

@@ -13,9 +13,10 @@ from llmbot.conversation.generation import Generation
 from llmbot.conversation.jobs import JobState
 from llmbot.conversation.messages import ChannelMessage, Inbound, Source
 from llmbot.conversation.ports import Prompt, Role, Turn
-from llmbot.kernel.errors import LlmbotError
+from llmbot.kernel.errors import BreakerOpenError, LlmbotError
 from llmbot.kernel.events import ModelAnswered
 from llmbot.kernel.ids import part_nonce
+from llmbot.resilience.breaker_facts import BreakerState
 from llmbot.resilience.retry import RetryPolicy
 
 __all__ = ["outside_tests"]
@@ -117,6 +118,9 @@ class _Outside:
         )
 
     def _channel(self) -> int:
+        breaker = self._bot.mechanisms.breakers.find("discord")
+        if breaker is not None and breaker.state is BreakerState.OPEN:
+            raise BreakerOpenError("circuit breaker discord is open", breaker="discord")
         channel_id = self._bot.house.settings.discord.test_channel_id
         if not channel_id:
             raise ActionError(

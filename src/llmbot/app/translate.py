@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from llmbot.app.settings import Settings
+from llmbot.console.discord_admin import Administrators
 from llmbot.conversation.admission import AdmissionSettings
 from llmbot.conversation.answer_cache import CacheSettings
 from llmbot.conversation.attachments import AttachmentSettings
@@ -20,6 +21,11 @@ from llmbot.conversation.usher import UsherSettings
 from llmbot.resilience.concurrency import PoolSettings
 
 DISCORD_HOST = "discord.com"
+
+
+def administrators_of(settings: Settings) -> Administrators:
+    """Who may use `/admin`."""
+    return Administrators(settings.discord.admin_user_ids, settings.discord.admin_role_ids)
 
 
 def admission_settings(settings: Settings) -> AdmissionSettings:

@@ -1,7 +1,8 @@
 """What may stand in the body of an action's request: all of it optional, every field bounded.
 
 Actions that have options refuse unknown fields, so that a misspelt one does not make the action do
-more than was meant. The runbook's tests send fields that belong to one another; those are ignored.
+more than was meant, and take nothing for what it is not: `0` is no switch, `"5"` no number. The
+runbook's tests send fields that belong to one another; those are ignored.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ Text = Annotated[str, Field(min_length=1, max_length=1500)]
 class NoOptions(BaseModel):
     """An action without options; whatever else is sent is not looked at."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     reason: Reason = ""
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     reason: Reason = ""
 
@@ -68,6 +69,7 @@ class RateLimitOptions(_Strict):
             Field(
                 min_length=1,
                 max_length=200,
+                pattern=r"^[a-z]+(:.+)?$",
                 description="kind:name, or a kind: model, user, channel, guild",
             ),
         ]
@@ -84,7 +86,7 @@ class RestoreOptions(_Strict):
 class PlainOptions(BaseModel):
     """A test without options."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class MessageOptions(PlainOptions):

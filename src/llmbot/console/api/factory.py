@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -25,7 +26,12 @@ from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.gate import Gate, GateSettings, Guesses
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import DefectError, LlmbotError, StoreUnavailableError
+from llmbot.kernel.errors import (
+    BreakerOpenError,
+    DefectError,
+    LlmbotError,
+    StoreUnavailableError,
+)
 
 PROBLEMS_SHOWN_MAX = 20
 
@@ -87,17 +93,26 @@ async def _wrong_field(request: Request, error: Exception) -> Response:
     """Names the fields; quotes no value, which might be a secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     told = [
-        f"{'.'.join(str(step) for step in entry['loc'][1:]) or entry['loc'][0]}: {entry['msg']}"
+        f"{_field(entry['type'], entry['loc'])}: {entry['msg']}"
         for entry in error.errors()[:PROBLEMS_SHOWN_MAX]
     ]
     remedy = "Correct the fields that are named; /openapi.json describes them."
     return await _refuse(request, 422, "invalid", "; ".join(told), remedy)
 
 
+def _field(kind: str, place: Sequence[object]) -> str:
+    """The field that is wrong; the body where that is no JSON, as its place is a character."""
+    steps = () if kind == "json_invalid" else place[1:]
+    return ".".join(str(step) for step in steps) or str(place[0])
+
+
 async def _no_such_thing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's word for bytes that are no text
+        words = "body: is no JSON in UTF-8"
+        return await _refuse(request, 422, "invalid", words, "Send JSON, or no body at all.")
     remedy = "GET /openapi.json lists every path and its methods."
-    words = {
+    told = {
         404: f"There is nothing at {request.url.path[:200]}.",
         405: f"{request.method[:20]} is not offered at {request.url.path[:200]}.",
     }
@@ -107,7 +122,7 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
         request,
         status,
         codes.get(status, "refused"),
-        words.get(status, "The request was refused."),
+        told.get(status, "The request was refused."),
         remedy,
         headers=error.headers,
     )
@@ -130,8 +145,8 @@ async def _known_error(request: Request, error: Exception) -> Response:
 def _status_of(error: LlmbotError) -> int:
     if isinstance(error, UnknownTargetError):
         return 404
-    if isinstance(error, BusyError):
-        return 409
+    if isinstance(error, BusyError | BreakerOpenError):
+        return 409  # the bot's own state stands in the way, and not a failure
     if isinstance(error, WrongOptionError):
         return 422
     if error.code == "data_invalid":

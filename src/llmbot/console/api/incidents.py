@@ -9,8 +9,8 @@ from fastapi import APIRouter, Path
 from pydantic import Field
 from starlette.responses import PlainTextResponse, Response
 
-from llmbot.console.api.models import ProblemShape, Shape
-from llmbot.console.api.problem import problem
+from llmbot.console.api.models import Body, ProblemShape, Shape
+from llmbot.console.api.problem import MEDIA_TYPE, problem
 from llmbot.console.desk import Desk
 from llmbot.operations.incidents import Incident
 from llmbot.operations.report import as_json, as_markdown
@@ -39,7 +39,7 @@ class IncidentsShape(Shape):
     incidents: dict[str, IncidentShape]
 
 
-class NoteBody(Shape):
+class NoteBody(Body):
     """What a person adds."""
 
     text: str = Field(min_length=1, max_length=2000)
@@ -97,7 +97,7 @@ def incident_routes(desk: GetDesk) -> APIRouter:
 
 def _one_incident(routes: APIRouter, desk: GetDesk) -> None:
     unknown: dict[int | str, dict[str, Any]] = {
-        404: {"model": ProblemShape, "description": "no such incident"}
+        404: {"model": ProblemShape, "content": {MEDIA_TYPE: {}}, "description": "no such incident"}
     }
 
     @routes.get(

@@ -17,6 +17,14 @@ class Shape(BaseModel):
     )
 
 
+class Body(Shape):
+    """What a request brings: nothing is taken for what it is not, as in `console.options`."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, extra="forbid", strict=True
+    )
+
+
 class Probe(Shape):
     """The answer to a process manager."""
 

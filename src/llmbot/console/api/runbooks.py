@@ -9,8 +9,8 @@ from pydantic import Field
 from starlette.responses import Response
 
 from llmbot.console.api.incidents import DoneShape, GetDesk
-from llmbot.console.api.models import ProblemShape, Shape
-from llmbot.console.api.problem import problem
+from llmbot.console.api.models import Body, ProblemShape, Shape
+from llmbot.console.api.problem import MEDIA_TYPE, problem
 from llmbot.console.desk import Desk
 from llmbot.operations.executor import Outcome, Result
 from llmbot.operations.runbook import Runbook
@@ -19,14 +19,14 @@ Name = Annotated[str, Path(max_length=60, description="name of a runbook")]
 _GOOD = {Outcome.MENDED, Outcome.NOTHING, Outcome.TOLD, Outcome.WAITS}
 
 
-class RunBody(Shape):
+class RunBody(Body):
     """How to run it."""
 
     target: str = Field("", max_length=100, description="what it is run for, e.g. a model or file")
     dry_run: bool = False
 
 
-class ReasonBody(Shape):
+class ReasonBody(Body):
     """A switch with its reason; an empty reason puts it back."""
 
     reason: str = Field("", max_length=300)
@@ -48,7 +48,7 @@ def runbook_routes(desk: GetDesk) -> APIRouter:
     """The routes; `desk` answers once the bot was put together."""
     routes = APIRouter(prefix="/api/runbooks", tags=["runbooks"])
     unknown: dict[int | str, dict[str, Any]] = {
-        404: {"model": ProblemShape, "description": "no such runbook"}
+        404: {"model": ProblemShape, "content": {MEDIA_TYPE: {}}, "description": "no such runbook"}
     }
 
     @routes.get("", summary="Every runbook")
