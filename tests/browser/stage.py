@@ -127,6 +127,11 @@ class Stage:
         async with asyncio.timeout(PATIENCE_S):
             line = (await process.stdout.readline()).decode()
         self.chat = line.split()[-1]
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{self.chat}/_sim/discord/channels", json={"name": "tests"}) as answer,
+        ):
+            self._environment.setdefault("TEST_CHANNEL_ID", str((await answer.json())["id"]))
 
     async def _keep_bot(self) -> None:
         while True:

@@ -23,6 +23,30 @@ async def enter(page: Page, stage: Stage) -> None:
     await page.wait_for_selector("html[data-ready]")
 
 
+async def test_a_newcomer_breaks_the_bot_and_watches_it_heal(page: Page, stage: Stage) -> None:
+    """From the first page by its own links: ask, kill, see it back, and read what it did."""
+    await enter(page, stage)
+    await page.get_by_label("Message #general").fill("[[long]] Tell me everything about bees.")
+    await page.keyboard.press("Enter")
+    answer = page.locator(".message", has=page.locator(".app"))
+    await expect(answer.first).to_be_visible()
+    before = stage.facts
+    await page.get_by_role("button", name="kill -9 the bot").click()
+    await expect(page.locator(".bot-state")).to_contain_text("does not run")
+    await expect(page.locator(".bot-state")).to_contain_text("is connected")
+    assert before is not None
+    assert stage.facts is not None
+    assert stage.facts.pid != before.pid
+    async with page.context.expect_page() as opened:
+        await page.get_by_role("link", name="Operator page").click()
+    operator = await opened.value
+    await operator.get_by_role("link", name="Open the operator page").click()
+    await expect(operator.locator("#live")).to_have_text("Live")
+    await expect(operator.locator(".happenings")).to_contain_text("Service discord: running")
+    await expect(operator.locator(".flow-rows .chip.good").first).to_be_visible()
+    await expect(answer.locator(".caret")).to_have_count(0)
+
+
 async def test_a_newcomer_asks_and_sees_the_answer_stream(page: Page, stage: Stage) -> None:
     """What one types is asked of the bot, and its answer arrives under the question."""
     await enter(page, stage)

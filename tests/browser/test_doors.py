@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from tests.browser.stage import MISSING, Stage
 
@@ -18,6 +17,11 @@ from playwright.async_api import BrowserContext, Page, expect
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 TOKEN = "a-token-that-nobody-guesses"
+OPERATOR_TOKEN = "another-token-to-mend-with"
+VIEWER_TOKEN = "a-third-token-to-look-with"
+
+ACT = """async ([path, headers]) =>
+    (await fetch(path, { method: "POST", headers, body: "{}" })).status"""
 
 ATTACK = """<!doctype html><title>attack</title><body><script>
 const kill = "{target}api/runbooks/kill";
@@ -79,7 +83,7 @@ async def test_a_foreign_page_reads_and_changes_nothing(
     async with foreign_page(stage.page) as address:
         tab = await context.new_page()
         await tab.goto(address)
-        await expect(tab).to_have_title("rejected,rejected,rejected,rejected", timeout=15_000)
+        await expect(tab).to_have_title("rejected,rejected,rejected,rejected")
         await tab.evaluate("document.getElementById('f').submit()")
         await tab.wait_for_url(f"{stage.page}**")
         assert "foreign" in await tab.content()
@@ -96,36 +100,71 @@ async def test_a_link_from_elsewhere_ends_at_a_door(context: BrowserContext, sta
     await expect(tab.locator("#live")).to_have_text("Live")
 
 
-async def test_a_token_is_needed_where_one_is_set(page: Page, tmp_path: Path) -> None:
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """A bot with a token for each role."""
+    async with Stage(
+        tmp_path_factory.mktemp("guarded"),
+        ADMIN_TOKEN=TOKEN,
+        OPERATOR_TOKEN=OPERATOR_TOKEN,
+        VIEWER_TOKEN=VIEWER_TOKEN,
+    ) as running:
+        yield running
+
+
+async def sign_in(page: Page, stage: Stage, token: str) -> None:
+    """Go to the page and give it a token."""
+    await page.goto(stage.page)
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
+
+
+async def test_a_token_is_needed_where_one_is_set(page: Page, guarded: Stage) -> None:
     """The wrong token is refused, the right one opens a session that a sign-out ends."""
-    async with Stage(tmp_path, ADMIN_TOKEN=TOKEN) as stage:
-        await page.goto(stage.page)
-        await page.get_by_label("Token").fill("wrong")
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("alert")).to_contain_text("not the right token")
-        await page.get_by_label("Token").fill(TOKEN)
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.locator("#live")).to_have_text("Live", timeout=15_000)
-        (cookie,) = await page.context.cookies()
-        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
-        await page.get_by_role("button", name="Sign out").click()
-        await expect(page.get_by_label("Token")).to_be_visible()
-        status = await page.evaluate("async () => (await fetch('/api/health/status')).status")
-        assert status == 401
+    await sign_in(page, guarded, "wrong")
+    await expect(page.get_by_role("alert")).to_contain_text("not the right token")
+    await sign_in(page, guarded, TOKEN)
+    await expect(page.locator("#live")).to_have_text("Live")
+    (cookie,) = await page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("Token")).to_be_visible()
+    status = await page.evaluate("async () => (await fetch('/api/health/status')).status")
+    assert status == 401
 
 
 async def test_a_session_changes_something_only_with_its_form_token(
-    page: Page, tmp_path: Path
+    page: Page, guarded: Stage
 ) -> None:
     """A request with the cookie alone is let in to look, and refused to act."""
-    async with Stage(tmp_path, ADMIN_TOKEN=TOKEN) as stage:
-        await page.goto(stage.page)
-        await page.get_by_label("Token").fill(TOKEN)
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.locator("#live")).to_have_text("Live", timeout=15_000)
-        ask = """async (headers) => (await fetch("/api/runbooks/pause",
-            { method: "POST", headers, body: "{}" })).status"""
-        async with asyncio.timeout(15):
-            assert await page.evaluate(ask, {}) == 403
-            token = await page.locator("meta[name=form-token]").get_attribute("content")
-            assert await page.evaluate(ask, {"X-Form-Token": token}) == 200
+    await sign_in(page, guarded, TOKEN)
+    await expect(page.locator("#live")).to_have_text("Live")
+    assert await page.evaluate(ACT, ["/api/admin/gc", {}]) == 403
+    token = await page.locator("meta[name=form-token]").get_attribute("content")
+    assert await page.evaluate(ACT, ["/api/admin/gc", {"X-Form-Token": token}]) == 200
+
+
+@pytest.mark.parametrize(
+    ("token", "mends", "stops"),
+    [(VIEWER_TOKEN, False, False), (OPERATOR_TOKEN, True, False), (TOKEN, True, True)],
+    ids=["viewer", "operator", "admin"],
+)
+async def test_a_session_may_do_what_its_role_may(
+    page: Page, guarded: Stage, token: str, mends: bool, stops: bool
+) -> None:
+    """Buttons are there for what the role may do; asked without them, the bot refuses the rest."""
+    await sign_in(page, guarded, token)
+    await expect(page.locator("#live")).to_have_text("Live")
+    await page.goto(f"{guarded.page}#actions")
+    await page.locator("li.action").first.wait_for()
+    for path, allowed in (("/api/admin/gc", mends), ("/api/admin/circuit/trip/all", stops)):
+        button = page.locator(f'li.action[data-path="{path}"] button')
+        assert (await button.count() == 1) is allowed
+    form_token = await page.locator("meta[name=form-token]").get_attribute("content")
+    # Both end what is not on, so that the answer is all that is tried.
+    for path, allowed in (
+        ("/api/admin/degradation/disable", mends),
+        ("/api/admin/maintenance/disable", stops),
+    ):
+        status = await page.evaluate(ACT, [path, {"X-Form-Token": form_token}])
+        assert status == (200 if allowed else 403)

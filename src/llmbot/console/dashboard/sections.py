@@ -33,7 +33,10 @@ SECTIONS: Mapping[str, str] = {
     "rails": "/api/runbooks/rails",
 }
 
-Handler = Callable[[], Awaitable[Any]]
+ONE_INCIDENT = "/api/incidents/{key}"
+"""Read for the incident that goes on, so that the page tells what was tried and refused."""
+
+Handler = Callable[..., Awaitable[Any]]
 
 
 class Sections:
@@ -50,17 +53,29 @@ class Sections:
         self._handlers: dict[str, Handler] = {
             name: known[path] for name, path in SECTIONS.items() if path in known
         }
+        self._incident = known.get(ONE_INCIDENT)
 
     async def read(self) -> tuple[dict[str, object], list[str]]:
         """All sections as plain values, and the names of those that could not be read."""
         found: dict[str, object] = {}
         failed: list[str] = []
         for name, handler in self._handlers.items():
-            try:
-                found[name] = _plain(await handler())
-            except Exception:  # noqa: BLE001 - one part that cannot be read must not blind the page to the others
-                failed.append(name)
+            await self._take(found, failed, name, handler)
+        goes_on = found.get("incidents")
+        key = goes_on.get("open") if isinstance(goes_on, Mapping) else None
+        found["incident"] = None
+        if key and self._incident is not None:
+            await self._take(found, failed, "incident", self._incident, key)
         return found, failed
+
+    @staticmethod
+    async def _take(
+        found: dict[str, object], failed: list[str], name: str, handler: Handler, *asked: str
+    ) -> None:
+        try:
+            found[name] = _plain(await handler(*asked))
+        except Exception:  # noqa: BLE001 - one part that cannot be read must not blind the page to the others
+            failed.append(name)
 
 
 def offered(routers: Iterable[APIRouter]) -> dict[str, list[str]]:

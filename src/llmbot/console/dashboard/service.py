@@ -21,14 +21,13 @@ __all__ = ["Dashboard"]
 LOOK_EVERY_S = 1.0
 
 SERIES: Series = {
-    "perMinute": ("performance", "throughput", "perMinute"),
+    "perMinute": ("performance", "perMinute"),
     "p95": ("performance", "responseTime", "p95"),
     "waiting": ("status", "parts", "waiting", "facts", "waiting"),
     "memory": ("status", "parts", "memory", "facts", "residentBytes"),
     "loop": ("status", "parts", "loop", "facts", "lagWorstMs"),
     "disk": ("status", "parts", "disk", "facts", "freeBytes"),
-    "gateway": ("discord", "latencyMs"),
-    "errors": ("performance", "errorRate"),
+    "gateway": ("discord", "gateway", "heartbeatLatencyMs"),
 }
 
 

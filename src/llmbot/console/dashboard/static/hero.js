@@ -5,6 +5,7 @@ import { countdown, moment, span, timeOf } from "./format.js";
 import { store } from "./store.js";
 
 export const KINDS = { healthy: "good", degraded: "warn", unhealthy: "bad", maintenance: "pause", starting: "wait" };
+const TOLD = 2;
 const TITLES = {
   healthy: "All is well",
   degraded: "Degraded",
@@ -19,11 +20,12 @@ export class Hero {
     this.title = h("h1", {});
     this.since = h("p", { class: "hero-since" });
     this.reasons = h("ul", { class: "reasons" });
+    this.account = h("dl", { class: "account-of-it", hidden: true });
     this.next = h("ul", { class: "next", "aria-label": "What comes next" });
     this.buttons = h("div", { class: "buttons" });
     this.shown = "";
-    fill(byId("hero"), this.sign, h("div", { class: "hero-words" }, this.title, this.since, this.reasons), h("div", { class: "hero-side" }, this.next, this.buttons));
-    for (const topic of ["status", "degradation", "page"]) store.on(topic, () => this.draw());
+    fill(byId("hero"), this.sign, h("div", { class: "hero-words" }, this.title, this.since, this.reasons, this.account), h("div", { class: "hero-side" }, this.next, this.buttons));
+    for (const topic of ["status", "degradation", "page", "incident", "rails"]) store.on(topic, () => this.draw());
     store.on("circuits", () => this.tick());
     store.on("connection", () => this.draw());
   }
@@ -47,8 +49,29 @@ export class Hero {
       this.said = said.join("\n");
       fill(this.reasons, said.map((words) => h("li", {}, words)));
     }
+    this.#account();
     this.#buttons(degradation);
     this.tick();
+  }
+
+  /** Because of what, what was tried, what was refused and why: as long as an incident goes on. */
+  #account() {
+    const { incident, rails } = store.sections;
+    this.account.hidden = !incident;
+    const key = JSON.stringify([incident?.id, incident?.causes, incident?.actions, incident?.refused, rails?.mode]);
+    if (key === this.told) return;
+    this.told = key;
+    if (!incident) return;
+    const cause = incident.causes.find((each) => !each.endedAt) ?? incident.causes.at(-1);
+    const tried = incident.actions.slice(-TOLD);
+    const refused = incident.refused.slice(-TOLD);
+    const line = (title, ...words) => h("div", {}, h("dt", {}, title), h("dd", {}, words));
+    const at = (each) => h("time", { class: "small" }, ` ${timeOf(moment(each.at))}`);
+    fill(this.account,
+      line("Because", h("a", { href: `#incidents/${incident.id}` }, incident.title), cause?.evidence.length ? `: ${cause.evidence[0]}` : ""),
+      line("Tried", tried.length ? tried.map((each) => h("p", {}, `${each.what}: ${each.effect}`, at(each))) : "Nothing yet beside the bot's own retries, breakers and queue."),
+      refused.length ? line("Refused", refused.map((each) => h("p", {}, `${each.what}: ${each.why}`, at(each)))) : null,
+      cause?.remedy ? line("For you", cause.remedy) : null);
   }
 
   /** What may be done has changed: the buttons are made anew. */
@@ -89,10 +112,16 @@ export class Hero {
 
 /** What the bot will do next, and when, in seconds since the epoch. */
 export function upcoming(now) {
+  const { circuits = {}, model, rails } = store.sections;
   const due = [];
-  for (const [name, breaker] of Object.entries(store.sections.circuits ?? {})) {
-    const at = moment(breaker?.nextProbeAt);
-    if (breaker?.state === "open" && at !== null && at > now) due.push([`Probe of ${name}`, at]);
+  const add = (what, told) => {
+    const at = moment(told);
+    if (at !== null && at > now) due.push([what, at]);
+  };
+  for (const [name, breaker] of Object.entries(circuits)) if (breaker?.state === "open") add(`Probe of ${name}`, breaker.nextProbeAt);
+  for (const [name, figures] of Object.entries(model?.models ?? {})) {
+    for (const quota of Object.values(figures.quota)) if (quota.remaining === 0) add(`Quota of ${name} is back`, quota.resetsAt);
   }
+  add("The pause of automation ends", rails?.pausedUntil);
   return due.sort(([, one], [, other]) => one - other).slice(0, 4);
 }

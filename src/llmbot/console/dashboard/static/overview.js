@@ -131,12 +131,13 @@ export class Overview {
   #queue() {
     const waiting = facts("waiting");
     const queue = store.sections.queue ?? {};
+    const workers = queue.workers;
     const share = (waiting.waiting ?? 0) / (waiting.capacity || 1);
-    const dead = queue.dead ?? queue.states?.dead ?? 0;
+    const dead = queue.byState?.dead ?? 0;
     this.tiles.queue.show({
       figure: number(waiting.waiting ?? 0), unit: "messages", kind: kindOf("waiting"),
       facts: [
-        `${number(waiting.inFlight ?? 0)} being answered`,
+        `${number(waiting.inFlight ?? 0)} being answered${workers ? ` by at most ${number(workers.limit)}` : ""}`,
         waiting.waiting ? `oldest ${span(waiting.oldestSeconds ?? 0)}` : "",
         `${percent(share)} of ${number(waiting.capacity ?? 0)}`,
         dead ? `${dead} given up` : "",
@@ -146,7 +147,7 @@ export class Overview {
 
   #gateway() {
     const service = store.sections.services?.services?.discord;
-    const discord = store.sections.discord ?? {};
+    const gateway = store.sections.discord?.gateway ?? {};
     const age = facts("heartbeat").ageSeconds;
     const connected = service?.state === "running" && service?.health === "healthy";
     this.tiles.gateway.show({
@@ -154,8 +155,10 @@ export class Overview {
       kind: connected ? (part("heartbeat") ? kindOf("heartbeat") : "good") : (HEALTH[service?.health] ?? "wait"),
       word: connected ? "connected" : (service?.trouble || service?.state || "not known"),
       facts: [
-        discord.latencyMs === undefined || discord.latencyMs === null ? "" : `latency ${ms(discord.latencyMs)}`,
-        discord.session ? `session ${String(discord.session).slice(0, 8)}…` : "",
+        gateway.heartbeatLatencyMs === undefined || gateway.heartbeatLatencyMs === null ? "" : `latency ${ms(gateway.heartbeatLatencyMs)}`,
+        gateway.sessionAgeSeconds === undefined || gateway.sessionAgeSeconds === null ? "" : `session of ${span(gateway.sessionAgeSeconds)}`,
+        gateway.resumes ? `resumed ${gateway.resumes}×` : "",
+        gateway.guilds ? `${number(gateway.guilds)} servers` : "",
       ].filter(Boolean).join(" · "),
       more: this.reconnect ?? (this.reconnect = act.button("discord/reconnect", null, { label: "Reconnect" }) ?? []),
     });
@@ -165,13 +168,12 @@ export class Overview {
     const { ready = facts("model").models ?? [], held = [] } = facts("model");
     const figures = store.sections.model?.models ?? {};
     const row = (name, isReady) => {
-      const known = figures[name] ?? Object.entries(figures).find(([full]) => full.endsWith(`:${name}`))?.[1] ?? {};
-      const quota = known.quota ?? known.quotaLeft;
+      const known = figures[name] ?? {};
       return h("li", {}, chip(isReady ? "good" : "pause", isReady ? "ready" : "held back"), h("strong", {}, name), h("span", { class: "row-facts" }, [
-        known.calls === undefined ? "" : `${number(known.calls)} calls`,
+        known.calls ? `${number(known.calls)} calls` : "not asked yet",
         known.errors ? `${number(known.errors)} failed` : "",
-        known.p95Ms ? `p95 ${ms(known.p95Ms)}` : "",
-        quotaWords(quota),
+        known.firstWords?.count ? `first words ${ms(known.firstWords.p95)} at p95` : "",
+        ...Object.entries(known.quota ?? {}).map(([window, quota]) => `${number(quota.remaining)} of ${number(quota.limit)} left this ${window}`),
       ].filter(Boolean).join(" · ")));
     };
     const key = JSON.stringify([ready, held, figures]);
@@ -252,11 +254,4 @@ function stageBar(stages, sum) {
     bar.append(piece);
   }
   return bar;
-}
-
-function quotaWords(quota) {
-  if (quota === null || quota === undefined) return "";
-  if (typeof quota === "number") return `${number(quota)} left of the quota`;
-  const left = quota.left ?? (quota.limit === undefined ? undefined : quota.limit - (quota.used ?? 0));
-  return left === undefined ? "" : `${number(left)}${quota.limit ? ` of ${number(quota.limit)}` : ""} left`;
 }

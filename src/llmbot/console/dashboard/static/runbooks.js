@@ -6,6 +6,11 @@ import { chip, h } from "./dom.js";
 import { moment, timeOf } from "./format.js";
 import { Pane } from "./pane.js";
 
+const MODES = {
+  act: "acts by itself",
+  propose: "proposes, and acts when you approve",
+  observe: "only watches: HEALING_MODE=act lets it act",
+};
 const EVERY_S = 5;
 
 export class RunbookPanes {
@@ -39,7 +44,7 @@ export class RunbookPanes {
       read: "/api/runbooks/rails", every: EVERY_S, about: "What may act by itself, and how often.",
       draw: ({ mode, killed, paused, storm, running, setAside, ...rest }) => [
         h("p", { class: "buttons" },
-          killed ? chip("bad", `kill switch: ${killed}`) : paused ? chip("pause", `paused: ${paused}`) : chip("good", `mode ${mode}`),
+          killed ? chip("bad", `kill switch: ${killed}`) : paused ? chip("pause", `paused: ${paused}`) : chip(mode === "act" ? "good" : "wait", MODES[mode] ?? mode),
           storm ? chip("warn", "storm") : null, running?.length ? chip("wait", `runs: ${[running].flat().join(", ")}`) : null),
         this.#switches(paused, killed),
         h("details", {}, h("summary", { class: "small" }, "Caps, journal, notices"), details({ ...rest, setAside })),

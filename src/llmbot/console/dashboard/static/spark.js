@@ -1,10 +1,11 @@
 // The last hour as a line: no axes, but a scale, a dot for now, and each point's words on demand.
-import { h, svg } from "./dom.js";
+import { h, say, svg } from "./dom.js";
 import { timeOf } from "./format.js";
 
 const WIDTH = 240;
 const HEIGHT = 44;
 const PAD = 3;
+const STEPS = [30, 90, 180, 360]; // five minutes, a quarter, half an hour, an hour
 
 /**
  * A sparkline that is updated in place.
@@ -22,7 +23,8 @@ export class Spark {
     this.drawing = svg("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
       this.area, this.line, this.mark);
     this.tip = h("span", { class: "spark-tip", hidden: true });
-    this.element = h("div", { class: "spark-box" }, this.drawing, this.tip);
+    this.scale = h("span", { class: "spark-scale", "aria-hidden": "true" });
+    this.element = h("div", { class: "spark-box" }, this.drawing, this.scale, this.tip);
     this.points = [];
     this.element.addEventListener("pointermove", (event) => this.#point(event));
     this.element.addEventListener("pointerleave", () => this.#leave());
@@ -36,12 +38,14 @@ export class Spark {
     const known = points.filter((value) => value !== null);
     this.element.classList.toggle("spark-empty", known.length < 2);
     if (known.length < 2) {
+      say(this.scale, "");
       this.drawing.setAttribute("aria-label", `${this.label}: too little is known of the last hour yet`);
       return;
     }
     const top = Math.max(this.floor, ...known);
-    // The hour is always as wide: a bot that runs for five minutes has five minutes at the right.
-    const slots = Math.max(360, points.length);
+    const slots = this.#slots();
+    const minutes = Math.round((slots * every) / 60);
+    say(this.scale, minutes < 60 ? `${minutes} min` : "1 hour");
     const x = (index) => PAD + ((slots - points.length + index) / (slots - 1)) * (WIDTH - 2 * PAD);
     const y = (value) => HEIGHT - PAD - (value / top) * (HEIGHT - 2 * PAD);
     let path = "";
@@ -62,10 +66,15 @@ export class Spark {
     this.drawing.setAttribute("aria-label", `${this.label} over the last hour: now ${this.words(known.at(-1))}, at most ${this.words(Math.max(...known))}`);
   }
 
+  /** So wide is the drawing, in points: a bot that began a while ago has no hour to show yet. */
+  #slots() {
+    return STEPS.find((step) => step >= this.points.length) ?? this.points.length;
+  }
+
   #point(event) {
     const { left, width } = this.element.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (event.clientX - left) / width));
-    const slots = Math.max(360, this.points.length);
+    const slots = this.#slots();
     const index = Math.round(share * (slots - 1)) - (slots - this.points.length);
     const value = this.points[index];
     if (value === null || value === undefined) {

@@ -37,7 +37,7 @@ class Store {
     const source = (this.#source = new EventSource("/dashboard/feed"));
     const on = (name, take) => source.addEventListener(name, (event) => take(JSON.parse(event.data)));
     on("now", (now) => this.#heard(now));
-    for (const name of ["status", "degradation", "circuits", "performance", "services", "queue", "memory", "model", "discord", "diagnosis", "incidents", "rails", "history", "page"]) {
+    for (const name of ["status", "degradation", "circuits", "performance", "services", "queue", "memory", "model", "discord", "diagnosis", "incidents", "incident", "rails", "history", "page"]) {
       on(name, (section) => {
         this.sections[name] = section;
         this.#changed(name);

@@ -100,7 +100,7 @@ export class IncidentsView {
     const { impact = {} } = report;
     return [
       h("p", {}, chip(report.status === "open" ? "warn" : "good", report.status === "open" ? "goes on" : "over"), " ", h("strong", {}, report.title)),
-      h("p", { class: "small" }, [`severity ${report.severity}`, `from ${fullTimeOf(moment(report.openedAt))}`, `${span(report.durationSeconds)}`, report.reopened ? `opened again ${report.reopened}×` : ""].filter(Boolean).join(" · ")),
+      h("p", { class: "small" }, [`severity ${report.severity}`, `from ${fullTimeOf(moment(report.openedAt))}`, report.durationSeconds === null ? `for ${span(store.now() - moment(report.openedAt))}` : span(report.durationSeconds), report.reopened ? `opened again ${report.reopened}×` : ""].filter(Boolean).join(" · ")),
       Object.keys(impact).length ? h("p", {}, Object.entries(impact).map(([name, value]) => `${number(value)} ${name}`).join(", ")) : null,
       lines("Why", report.causes, (cause) => [h("strong", {}, cause.what), ` (${percent(cause.confidence)} sure) `, cause.evidence.join("; ")]),
       lines("Tried", report.actions, (each) => `${timeOf(moment(each.at))} ${each.what}: ${each.effect}`),
