@@ -157,6 +157,8 @@ class Metrics(Collector):
         self._read = read
         self._prices = prices or {}
         self._bounded = _Bounded()
+        self.series = {name: labels for name, (_, labels) in GAUGES.items()}
+        """The labels of every series that may be told, by its name as Prometheus has it."""
         self._make_counters()
         self.registry.register(self)
         self._stop = bus.subscribe(self._hear)
@@ -185,16 +187,24 @@ class Metrics(Collector):
             name: GaugeMetricFamily(name, words, labels=list(labels))
             for name, (words, labels) in GAUGES.items()
         }
+        values: dict[tuple[str, tuple[str, ...]], float] = {}
         for reading in self._read():
-            labels = self._bounded(reading.name, reading.labels)
-            families[reading.name].add_metric(labels, reading.value)
+            place = (reading.name, self._bounded(reading.name, reading.labels))
+            # Of those that are `other` the largest is told: a series that comes twice would make
+            # Prometheus refuse them all.
+            values[place] = max(reading.value, values.get(place, reading.value))
+        for (name, labels), value in values.items():
+            families[name].add_metric(labels, value)
         yield from (family for family in families.values() if family.samples)
 
     def _make_counters(self) -> None:
         def counter(name: str, words: str, *labels: str) -> Counter:
+            self.series[f"{name}_total"] = labels
             return Counter(name, words, labels, registry=self.registry)
 
         def histogram(name: str, words: str, *labels: str) -> Histogram:
+            self.series |= {f"{name}_bucket": (*labels, "le"), f"{name}_sum": labels}
+            self.series[f"{name}_count"] = labels
             return Histogram(name, words, labels, registry=self.registry, buckets=_SECONDS)
 
         self._by_rule = {
