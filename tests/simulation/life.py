@@ -23,6 +23,7 @@ from llmbot.conversation.schema import MIGRATIONS
 from llmbot.kernel.clock import Random
 from llmbot.kernel.events import EventBus, JobFailed, Published, TaskDied
 from llmbot.kernel.ids import Owner
+from llmbot.resilience.mutex import Mutexes
 from llmbot.storage.database import Database
 from llmbot.storage.documents import DocumentStore
 from tests.simulation.connection import GatewayWeather, SimulatedConnection
@@ -128,6 +129,7 @@ class Life:
             rng=out.rng,
             bus=bus,
             owner=Owner("boot", self.number, f"life{self.number}"),
+            mutexes=Mutexes(out.clock, bus),
             started=out.clock.monotonic(),
         )
         self.bot = bot = build(
@@ -175,6 +177,7 @@ class Life:
             house.bus.publish,
             files=self._out.documents,
             worker=InlineWorker,
+            locks=house.mutexes,
         )
 
     def _edges(self, house: House, mechanisms: Mechanisms, handler: GatewayHandler) -> Edges:

@@ -48,6 +48,7 @@ from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
 from llmbot.conversation.server_settings import SERVERS
 from llmbot.conversation.trouble import Trouble, TroubleSettings
+from llmbot.conversation.turns import Turns
 from llmbot.conversation.usher import Usher, UsherSettings
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random, SystemClock
@@ -59,6 +60,7 @@ from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool, PoolSettings
 from llmbot.resilience.degradation import DegradationLadder
 from llmbot.resilience.limits import WindowFacts
+from llmbot.resilience.mutex import Mutexes
 from llmbot.resilience.retry import RetryPolicy, RetrySettings
 from llmbot.storage.database import Database, open_database
 from llmbot.storage.document_kinds import Kinds
@@ -152,6 +154,7 @@ class Talk:
     documents: DocumentStore
     rules: HouseRules
     large: LargeContexts
+    mutexes: Mutexes
 
     def question(
         self, text: str, *, author: int = 7, channel: int = 100, **more: object
@@ -273,7 +276,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     """
     clock = clock or SystemClock()
     bus = EventBus(clock)
-    rng = Random(1)
+    rng, mutexes = Random(1), Mutexes(clock, bus)
     database = wrap(open_database(f"sqlite:///{path}", migrations=MIGRATIONS, clock=clock))
     await database.start()
     store = JobStore(database, clock, this_owner())
@@ -350,6 +353,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         waits.usher,
         cache,
         inbox.changes,
+        Turns(mutexes),
         rules=rules,
         large=contexts,
     )
@@ -366,7 +370,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         discord, scripted, database, store, queue, inbox, recent, memory, builder, pipeline, crew,
         catch_up, breakers, bus, clock, files, limits, iter(range(start, start + 10**9, 1000)),
         modes, controls, cache, waits.parking, waits.load, waits.usher,
-        documents, rules, contexts,
+        documents, rules, contexts, mutexes,
     )  # fmt: skip
     for job in await store.unfinished():
         queue.adopt(job)

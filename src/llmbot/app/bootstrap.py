@@ -61,6 +61,7 @@ from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.schema import MIGRATIONS
 from llmbot.conversation.switchboard import Switchboard
 from llmbot.conversation.trouble import Trouble
+from llmbot.conversation.turns import Turns
 from llmbot.conversation.workers import Workers
 from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
@@ -199,7 +200,8 @@ def build_conversation(
     large = build_large_contexts(house, mechanisms, rest, context, generation)
     pipeline = Pipeline(
         admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,
-        inbox.changes, stand_in_note=settings.streaming.stand_in_note, rules=documents.rules,
+        inbox.changes, Turns(house.mutexes), stand_in_note=settings.streaming.stand_in_note,
+        rules=documents.rules,
         large=large,
     )  # fmt: skip
     lanes = Lanes(pipeline, lambda message_id: erase_message(mechanisms.database, message_id))

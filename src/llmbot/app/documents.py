@@ -37,7 +37,8 @@ _FORGET_EVERY_S = 3600.0
 def build_store(house: House) -> DocumentStore:
     """The documents in the data directory."""
     root = house.settings.storage.data_dir
-    return DocumentStore(root, kinds_of(house.settings), house.clock, house.bus.publish)
+    kinds = kinds_of(house.settings)
+    return DocumentStore(root, kinds, house.clock, house.bus.publish, locks=house.mutexes)
 
 
 def build_documents(house: House, store: DocumentStore, database: Database) -> Documents:

@@ -30,7 +30,6 @@ from llmbot.operations.audit import AuditTrail
 from llmbot.operations.audit_files import DIRECTORY
 from llmbot.operations.metrics import Metrics
 from llmbot.operations.recent_calls import RecentCalls
-from llmbot.resilience.mutex import Mutexes
 
 __all__ = ["OperatorSide", "gate_settings"]
 
@@ -67,14 +66,13 @@ class OperatorSide:
         """
         settings, bus, clock = house.settings, house.bus, house.clock
         self._house = house
-        self._mutexes = Mutexes(clock, bus)
         self._audit = AuditTrail(settings.storage.data_dir / DIRECTORY, clock, bus)
         self._actions = BotActions(ask_restart)
         self._sensors = Sensors(Host(), settings.storage.data_dir, bus, clock)
         self._recent_calls = RecentCalls(clock, bus)
         self.views = BotViews()
         self._metrics = Metrics(bus, self.views.readings, dict(settings.gemini.prices))
-        self.desk = ActionDesk(self._actions, self._audit, self._mutexes, clock)
+        self.desk = ActionDesk(self._actions, self._audit, house.mutexes, clock)
         self.api = OperatorApi(
             self.views,
             self.desk,
@@ -109,7 +107,7 @@ class OperatorSide:
             recent_calls=self._recent_calls,
             externals=self._externals,
             metrics=self._metrics,
-            mutexes=self._mutexes,
+            mutexes=self._house.mutexes,
             audit=self._audit,
             synthetic=build_synthetic(self._house, bot.mechanisms, bot.edges, bot.conversation),
         )

@@ -51,6 +51,7 @@ from llmbot.operations.assess import Assessor
 from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
+from llmbot.resilience.mutex import Mutexes
 from llmbot.storage.database import Database
 from llmbot.storage.document_admin import DocumentAdmin
 from llmbot.storage.documents import DocumentStore
@@ -69,6 +70,7 @@ class House:
     rng: Random
     bus: EventBus
     owner: Owner
+    mutexes: Mutexes
     started: float
     """When this life of the process began, in monotonic seconds."""
 

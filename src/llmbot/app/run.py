@@ -34,6 +34,7 @@ from llmbot.kernel.clock import Random, SystemClock
 from llmbot.kernel.events import EventBus, Noted, ReplyDelivered
 from llmbot.kernel.ids import this_owner
 from llmbot.kernel.redact import Redactor
+from llmbot.resilience.mutex import Mutexes
 from llmbot.storage.instance import InstanceLock, acquire
 
 RESTART_EXIT = 75
@@ -95,7 +96,8 @@ async def run_bot(
         telemetry.start()
         bus = EventBus(clock)
         telemetry.attach(bus)
-        house = House(settings, mode, clock, Random(), bus, owner, clock.monotonic())
+        mutexes = Mutexes(clock, bus)
+        house = House(settings, mode, clock, Random(), bus, owner, mutexes, clock.monotonic())
         return await _live(house, lock, simulator_address, announce)
     finally:
         telemetry.stop()

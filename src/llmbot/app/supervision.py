@@ -75,6 +75,7 @@ def build_supervisor(
         start_deadline_s=deadlines.start_s,
         stop_grace_s=deadlines.shutdown_grace_s + STOP_EXTRA_S,
         rng=house.rng,
+        mutexes=house.mutexes,
     )
     seat.append(supervisor)
     return supervisor

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
@@ -18,8 +19,16 @@ from typing import Any, Protocol
 
 from llmbot.app.supervisor_tasks import RestartPolicy, WatchedTask, in_words, within
 from llmbot.kernel.clock import Clock, Random
-from llmbot.kernel.errors import ServiceStartError, StartupError
+from llmbot.kernel.errors import LockTimeoutError, ServiceStartError, StartupError
 from llmbot.kernel.events import EventBus, Noted, ServiceChanged
+from llmbot.resilience.lock import Lock
+from llmbot.resilience.mutex import Mutexes
+
+MUTEX = "services"
+"""Held by whoever starts, stops or restarts services."""
+
+CHANGE_MAX_S = 600.0
+"""Far longer than all starts and stops together may take by their own deadlines."""
 
 STOP_FLOOR_S = 2.0
 """What each service gets for its stop even when the grace of all is used up: to close its files."""
@@ -147,8 +156,9 @@ class Supervisor:
         start_deadline_s: float = 30.0,
         stop_grace_s: float = 20.0,
         rng: Random | None = None,
+        mutexes: Mutexes | None = None,
     ) -> None:
-        """Check the needs; nothing is started.
+        """Check the needs; nothing is started. Who changes services holds one of `mutexes`.
 
         Raises:
             ServiceStartError: see `in_start_order`.
@@ -163,7 +173,7 @@ class Supervisor:
         self._tasks: list[WatchedTask] = []
         self._task_restarts: Counter[str] = Counter()  # of tasks that have ended, by owner
         self._left_behind: list[asyncio.Task[Any]] = []
-        self._changing = asyncio.Lock()
+        self._mutexes = mutexes or Mutexes(clock, bus)
 
     # ── all of them ─────────────────────────────────────────────────────────────────────────────
 
@@ -176,7 +186,7 @@ class Supervisor:
             StartupError: one did not start; what had started was stopped again, in reverse, but
                 for those that should be kept.
         """
-        async with self._changing:
+        async with self._changing("start", wait_s=CHANGE_MAX_S):
             seats = [
                 seat
                 for name, seat in self._seats.items()
@@ -186,7 +196,7 @@ class Supervisor:
 
     async def stop_all(self) -> tuple[str, ...]:
         """Stop every service in reverse; the names of services and tasks that would not end."""
-        async with self._changing:
+        async with self._changing("stop", wait_s=CHANGE_MAX_S):
             left = await self._stop(self._seats.values(), self._stop_grace_s)
         for task in self._tasks:  # of no service, or of one that never started
             if task.running and not await task.stop():
@@ -208,16 +218,22 @@ class Supervisor:
         """
         if name not in self._seats:
             raise UnknownServiceError(f"unknown service {name}; known: {', '.join(self._seats)}")
-        if self._changing.locked():
-            raise RestartUnderWayError("services are being started or stopped; try again shortly")
-        async with self._changing:
-            began = self._clock.monotonic()
-            seats = self._with_dependents(name)
-            await self._stop(seats, self._stop_grace_s)
-            self._seats[name].restarts += 1
-            await self._start(seats, undo_all=False)
-            duration_ms = round((self._clock.monotonic() - began) * 1000)
-            return Restarted(tuple(seat.service.name for seat in seats), duration_ms)
+        try:
+            async with self._changing(f"restart of {name}", wait_s=0.0):
+                began = self._clock.monotonic()
+                seats = self._with_dependents(name)
+                await self._stop(seats, self._stop_grace_s)
+                self._seats[name].restarts += 1
+                await self._start(seats, undo_all=False)
+                duration_ms = round((self._clock.monotonic() - began) * 1000)
+                return Restarted(tuple(seat.service.name for seat in seats), duration_ms)
+        except LockTimeoutError:
+            words = "services are being started or stopped; try again shortly"
+            raise RestartUnderWayError(words) from None
+
+    def _changing(self, reason: str, *, wait_s: float) -> AbstractAsyncContextManager[Lock]:
+        """The right to start and stop services, which only one task has at a time."""
+        return self._mutexes.hold(MUTEX, reason=reason, wait_s=wait_s, lease_s=CHANGE_MAX_S)
 
     def watch(
         self,

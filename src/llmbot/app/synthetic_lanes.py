@@ -115,6 +115,7 @@ def _pipeline(
         conversation.patience.usher,
         cache,
         conversation.inbox.changes,
+        conversation.pipeline.turns,
     )
 
 

@@ -22,6 +22,7 @@ from llmbot.conversation.sinks import Sink, open_sink
 from llmbot.conversation.splitting import GrowingSplit, split_message
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError, RefusedError, TransientError
+from llmbot.resilience.lock import Lock
 
 T = TypeVar("T")
 
@@ -89,15 +90,15 @@ class Delivery:
         self.words_for_silence: Callable[[Job], str] | None = None
         """What stands in for an answer that does not come; without it there is typing alone."""
 
-    def open(self, job: Job, *, silent: bool = False) -> Reply:
+    def open(self, job: Job, turn: Lock | None = None, *, silent: bool = False) -> Reply:
         """The reply to a leased job; use as an async context manager.
 
-        A `silent` one shows nothing but what it is finished with: a notice.
+        Once its `turn` was taken away it may not speak; a `silent` one gives only its last words.
         """
         sink = open_sink(self._rest, job, self._clock)
         reply = Reply(job, sink, self._store, self._clock, self._pace, self.settings)
         reply.growing = lambda: job.rules.streaming and self._streaming()
-        reply.silent = silent
+        reply.silent, reply.turn = silent, turn
         # What was sent lately Discord itself still knows by its nonce.
         before_s = min(self._began_s, self._clock.wall() - _NONCE_SURE_S)
         reply.doubtful = self._was_unclean() and job.inbound.created_s < before_s
@@ -140,8 +141,8 @@ class Reply:
         self._refusal: RefusedError | None = None
         self._unsure: TransientError | None = None
         self.growing: Callable[[], bool] = lambda: True
-        self.silent = False
-        self.doubtful = False
+        self.silent = self.doubtful = False
+        self.turn: Lock | None = None
         self.words_for_silence: Callable[[Job], str] | None = None
         self.edits = 0
 
@@ -325,6 +326,8 @@ class Reply:
 
     async def _place(self, number: int, text: str) -> None:
         """Make one part hold this text."""
+        if self.turn is not None:
+            self.turn.check()
         if number < len(self._shown):
             shown = self._shown[number]
             if shown.text != text:

@@ -23,6 +23,7 @@ from llmbot.conversation.jobs import Job
 from llmbot.conversation.large_context import LargeContexts
 from llmbot.conversation.rendering import render_answer
 from llmbot.conversation.trouble import Trouble, is_model_away
+from llmbot.conversation.turns import TurnLost, Turns
 from llmbot.conversation.usher import Usher
 from llmbot.kernel.errors import LlmbotError
 
@@ -40,6 +41,7 @@ class Pipeline:
     usher: Usher
     cache: AnswerCache
     changes: Changes
+    turns: Turns
     stand_in_note: bool = True
     """Whether an answer says when it came from another model than the preferred one."""
     rules: HouseRules | None = None
@@ -55,13 +57,15 @@ class Pipeline:
         try:
             await self.usher.finished(job)
             await self._apply_rules(job)
-            async with self.delivery.open(job) as reply:
+            async with self.turns.of(job) as turn, self.delivery.open(job, turn) as reply:
                 try:
                     await self._answer(job, reply)
                 except Exception as error:  # noqa: BLE001 - every error becomes words, a wait or a dead letter
                     await self.trouble.settle(job, reply, error)
                     return error
                 return None
+        except TurnLost as error:
+            return error
         finally:
             self.trouble.hand_back(job)
 

@@ -92,10 +92,11 @@ class DocumentAdmin:
             StoreUnavailableError: the disk refused.
         """
         ref = await self._lookup(name)
-        held = self._store.durable(ref)
-        recovery = await self._store.on_disk(lambda: self._shelf.recover(ref, held))
-        await self.take_over(ref)
-        return recovery
+        async with self._store.alone(ref, "recover"):
+            held = self._store.durable(ref)
+            recovery = await self._store.on_disk(lambda: self._shelf.recover(ref, held))
+            await self._take_over(ref)
+            return recovery
 
     async def generations(self, name: str) -> list[Generation]:
         """The older versions of a document, newest first.
@@ -116,9 +117,10 @@ class DocumentAdmin:
             StoreUnavailableError: the disk refused.
         """
         ref = await self._lookup(name)
-        if self._store.is_dirty(ref):
-            await self._store.saved()
-        return await self._store.on_disk(lambda: self._shelf.backup(ref))
+        async with self._store.alone(ref, "backup"):
+            if self._store.is_dirty(ref):
+                await self._store.saved()
+            return await self._store.on_disk(lambda: self._shelf.backup(ref))
 
     async def restore(self, name: str, at_s: float) -> Recovery:
         """Bring back the version of a document that was in force at a wall-clock time.
@@ -129,11 +131,12 @@ class DocumentAdmin:
             StoreUnavailableError: the disk refused.
         """
         ref = await self._lookup(name)
-        if self._store.is_dirty(ref):
-            await self._store.saved()
-        recovery = await self._store.on_disk(lambda: self._shelf.restore(ref, at_s))
-        await self.take_over(ref)
-        return recovery
+        async with self._store.alone(ref, "restore"):
+            if self._store.is_dirty(ref):
+                await self._store.saved()
+            recovery = await self._store.on_disk(lambda: self._shelf.restore(ref, at_s))
+            await self._take_over(ref)
+            return recovery
 
     async def accept(self, name: str) -> Recovery:
         """Take back what was put aside of a document, as the edit that it was.
@@ -144,9 +147,10 @@ class DocumentAdmin:
             StoreUnavailableError: the disk refused.
         """
         ref = await self._lookup(name)
-        recovery = await self._store.on_disk(lambda: self._shelf.accept(ref))
-        await self.take_over(ref)
-        return recovery
+        async with self._store.alone(ref, "accept"):
+            recovery = await self._store.on_disk(lambda: self._shelf.accept(ref))
+            await self._take_over(ref)
+            return recovery
 
     async def take_over(self, ref: Ref[Any]) -> None:
         """Let the bot use what stands on the disk now; mends it where it must.
@@ -155,6 +159,10 @@ class DocumentAdmin:
             NewerDocumentError: a newer llmbot wrote it.
             StoreUnavailableError: the disk refused.
         """
+        async with self._store.alone(ref, "take over"):
+            await self._take_over(ref)
+
+    async def _take_over(self, ref: Ref[Any]) -> None:
         if self._store.is_dirty(ref):
             return
         held = self._store.durable(ref)

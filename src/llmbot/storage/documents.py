@@ -9,12 +9,18 @@ Nothing here blocks the event loop; `document_admin.py` has what operators ask f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import ShuttingDownError, StoreUnavailableError
+from llmbot.kernel.errors import (
+    FencedError,
+    LockTimeoutError,
+    ShuttingDownError,
+    StoreUnavailableError,
+)
 from llmbot.storage.atomic import clear_aside
 from llmbot.storage.document_facts import DataUnsaved, StoreFacts
 from llmbot.storage.document_kinds import BACKUPS, Kind, Kinds, Ref
@@ -28,6 +34,16 @@ from llmbot.storage.filesystem import FileSystem, RealFileSystem
 __all__ = ["DocumentStore", "StoreSettings"]
 
 T = TypeVar("T")
+
+
+class Locks(Protocol):
+    """Named locks, as far as the store needs them."""
+
+    def hold(self, name: str, *, reason: str) -> AbstractAsyncContextManager[object]:
+        """Let the body of an `async with` run alone under this name."""
+        ...
+
+
 Changed = Callable[[Ref[Any], Any], None]
 
 
@@ -44,12 +60,15 @@ class DocumentStore:
         files: FileSystem | None = None,
         settings: StoreSettings | None = None,
         worker: Callable[[str], DiskWorker] = DiskThread,
+        locks: Locks | None = None,
     ) -> None:
         """Keep documents below `root`, which must exist; opened by `start`.
 
         `files` is the disk, the machine's where none is given; `worker` makes, by its name, what
-        does the work on it.
+        does the work on it. Who changes a document holds its lock among `locks`, where others see
+        it and may take it away.
         """
+        self._locks = locks
         self._clock = clock
         self._announce = announce
         self._settings = settings or StoreSettings()
@@ -188,12 +207,13 @@ class DocumentStore:
             StoreUnavailableError: it could not be read, or the new value is not durable yet.
             NewerDocumentError: a newer llmbot wrote it.
         """
-        await self.get(ref)
-        # Others may have put meanwhile; from here to `put` nothing can.
-        current = self.peek(ref)
-        value = change(ref.kind.default() if current is None else current)
-        await self.put(ref, value)
-        return value
+        async with self.alone(ref, "update"):
+            await self.get(ref)
+            # Others may have put meanwhile; from here to `put` nothing can.
+            current = self.peek(ref)
+            value = change(ref.kind.default() if current is None else current)
+            await self.put(ref, value)
+            return value
 
     async def remove(self, ref: Ref[Any]) -> int:
         """Remove a document with every copy of it, durably; how many files that were.
@@ -201,12 +221,13 @@ class DocumentStore:
         Raises:
             StoreUnavailableError: the disk refused; some copies may be there still.
         """
-        entry = self._held.drop(ref.name)
-        if entry is not None:
-            error = StoreUnavailableError("The document was removed meanwhile.")
-            settle(entry.waiters, error)
-        self._tell(ref, None)
-        return await self.on_disk(lambda: self.shelf.writer.remove(ref))
+        async with self.alone(ref, "remove"):
+            entry = self._held.drop(ref.name)
+            if entry is not None:
+                error = StoreUnavailableError("The document was removed meanwhile.")
+                settle(entry.waiters, error)
+            self._tell(ref, None)
+            return await self.on_disk(lambda: self.shelf.writer.remove(ref))
 
     async def keys(self, kind: Kind[Any]) -> list[str]:
         """The keys of all documents of a kind, saved or not; also where only copies are left.
@@ -262,6 +283,22 @@ class DocumentStore:
         )
 
     # ── for the store's own house ───────────────────────────────────────────────────────────────
+
+    @asynccontextmanager
+    async def alone(self, ref: Ref[Any], reason: str) -> AsyncIterator[None]:
+        """Hold a document's lock.
+
+        Raises:
+            StoreUnavailableError: others hold it for too long, or it was taken away meanwhile.
+        """
+        if self._locks is None:
+            yield
+            return
+        try:
+            async with self._locks.hold(f"document:{ref.name}", reason=reason):
+                yield
+        except (LockTimeoutError, FencedError) as error:
+            raise StoreUnavailableError(str(error)) from error
 
     async def on_disk(self, work: Callable[[], T]) -> T:
         """Do work that may change files, after all saves that were begun; tells its events.
