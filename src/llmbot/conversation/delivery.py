@@ -8,14 +8,15 @@ was shown before and whoever showed it: an earlier attempt, an earlier life, a n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, SentPart
+from llmbot.conversation.last_calls import bounded, to_its_end
 from llmbot.conversation.pace import Pace
 from llmbot.conversation.ports import DiscordRest
 from llmbot.conversation.sinks import Sink, open_sink
@@ -34,9 +35,6 @@ _TIGHT_S = 0.5
 
 _NONCE_SURE_S = 60.0
 """So long Discord surely remembers a nonce: it says "the past few minutes"."""
-
-_LAST_CALL_S = 5.0
-"""How long a call that is under way may still take when its job is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +196,7 @@ class Reply:
             RefusedError: Discord will never let it be deleted.
         """
         await self._stop_showing()
-        await self._to_its_end(self._drop_from(0))
+        await to_its_end(self._drop_from(0))
 
     @property
     def words_shown(self) -> bool:
@@ -227,9 +225,9 @@ class Reply:
         await self._stop_showing()
         parts = split_message(self._sink.preface + text)
         for number, part in enumerate(parts):
-            await self._to_its_end(self._place(number, part))
+            await to_its_end(self._place(number, part))
         if len(self._shown) > len(parts):
-            await self._to_its_end(self._drop_from(len(parts)))
+            await to_its_end(self._drop_from(len(parts)))
         return len(parts)
 
     async def _drop_from(self, count: int) -> None:
@@ -365,15 +363,6 @@ class Reply:
                 self._job.parts = (*self._job.parts, SentPart(number, sent.id))
                 self._store.part_sent(self._job.message_id, number, sent.id)
 
-    async def _to_its_end(self, call: Coroutine[Any, Any, T]) -> T:
-        """Run a call so that cancelling the job does not leave its outcome unknown."""
-        task = asyncio.ensure_future(call)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await _bounded(task)
-            raise
-
     async def _stop_showing(self) -> None:
         self._closing.set()
         task, self._task = self._task, None
@@ -383,19 +372,10 @@ class Reply:
             try:
                 await asyncio.shield(asyncio.wait((task,)))
             except asyncio.CancelledError:
-                await _bounded(task)
+                await bounded(task)
                 raise
         else:
             task.cancel()
             await asyncio.wait((task,))
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
-
-
-async def _bounded(task: asyncio.Task[Any]) -> None:
-    await asyncio.wait((task,), timeout=_LAST_CALL_S)
-    if not task.done():
-        task.cancel()
-        await asyncio.wait((task,))
-    if not task.cancelled():
-        task.exception()
