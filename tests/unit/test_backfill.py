@@ -256,3 +256,15 @@ async def test_a_session_that_ended_before_its_first_event_hides_no_gap(tmp_path
         t.inbox.on_message(live, SessionCursor("s3", 1, "ws://gateway"))
         new_session(t, [KnownChannel(100, 1, live.message_id)], "s3")
         await asyncio.wait_for(found, 10)
+
+
+async def test_a_session_that_was_resumed_before_it_was_announced_is_a_new_one(
+    tmp_path: Path,
+) -> None:
+    """What was missed before a session whose first connection was lost at once is looked for."""
+    async with talk(tmp_path / "db", catching_up=True, running=False) as t:
+        asked = missed(t, "<@42> hello")
+        found = t.bus.expect(MessageAccepted, lambda event: event.message_id == asked.message_id)
+        channels = [KnownChannel(100, 1, asked.message_id)]
+        t.inbox.on_session(resumed=True, channels=channels, session_id="s2")
+        await asyncio.wait_for(found, 10)

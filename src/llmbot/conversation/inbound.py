@@ -125,8 +125,11 @@ class Inbox:
         self, *, resumed: bool, channels: Sequence[KnownChannel], session_id: str
     ) -> None:
         """A session is ready; what was missed is looked for elsewhere (`catchup.py`)."""
-        if not resumed:
-            self._announced = session_id
+        if resumed and session_id not in (self._session_id, self._announced):
+            # A new session whose connection was lost before it could be announced.
+            self._gap_since_s = self._gap_since_s or self.heard_s
+            self._begin_gap()
+        self._announced = session_id
         if self._gap_since_s:
             # A message of the new session was faster, whatever became of its connection since.
             if resumed and not channels:
