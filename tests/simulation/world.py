@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from llmbot.adapters.discord_facts import GatewayState
 from llmbot.kernel.clock import Random
 from tests.simulation.disk import Disk
 from tests.simulation.life import Life, Outdoors, Weather, settings_of
@@ -213,6 +214,10 @@ class World:
             return 0
         return int(self.disk.rows("SELECT COUNT(*) FROM jobs")[0][0])
 
+    def _is_connected(self) -> bool:
+        connection = self.life.connection if self.life is not None else None
+        return connection is not None and connection.facts().state is GatewayState.READY
+
     def _look_for_quiet(self) -> Callable[[], bool]:
         """Whether nothing has changed on the disk and in the channels for a while."""
         state: tuple[int, ...] = ()
@@ -231,7 +236,8 @@ class World:
                 "SELECT COUNT(*) FROM jobs WHERE state NOT IN ('done', 'noticed', 'dead')"
             )[0][0]
             fresh = (len(self.server.posts), self._claimed(), int(open_jobs))
-            if fresh != state or open_jobs:
+            # A gateway that failed again and again is left alone for minutes before the next try.
+            if fresh != state or open_jobs or not self._is_connected():
                 state, since = fresh, now
             return now - since >= _QUIET_S
 
