@@ -22,7 +22,7 @@ T = TypeVar("T")
 STEP_S = 0.000_02
 """What one turn of the loop costs."""
 
-_CLOSE_TRIES = 5
+_CLOSE_TRIES = 100
 
 
 class Killed(BaseException):

@@ -12,6 +12,7 @@ from tests.simulation.model import has_words, whole, words_of
 from tests.simulation.server import Post, Server
 from tests.simulation.talk import Question, Talk
 
+_COMMAND = re.compile(r"<@\d+>, your command \((\d+)\).*$", re.MULTILINE)
 _FOOTNOTE = re.compile(r"^-# .*$", re.MULTILINE)
 
 _EXAMPLES_MAX = 20
@@ -108,6 +109,9 @@ def _replies(server: Server) -> dict[int, list[Post]]:
     for channel in server.channels.values():
         for post in channel.posts:
             if post.ours:
+                if (told := _COMMAND.match(post.content)) is not None:
+                    # An answer to a command that stands alone says so, and its parts refer to it.
+                    originals[post.id] = post.interaction_id = int(told[1])
                 asked = post.interaction_id or originals.get(post.reply_to or 0) or post.reply_to
                 found[asked or 0].append(post)
     return found
@@ -128,7 +132,7 @@ def _judge_one(
         else:
             verdict.fail("lost", where)
         return
-    text = _FOOTNOTE.sub("", "\n".join(post.content for post in mine))
+    text = _FOOTNOTE.sub("", _COMMAND.sub("", "\n".join(post.content for post in mine)))
     key = whole(text)
     if key in question.keys:
         verdict.answered += 1

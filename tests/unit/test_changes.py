@@ -12,6 +12,7 @@ from tests.support.models import Piece, ScriptedModel
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.usher import UsherSettings
+from llmbot.kernel.errors import DiscordUnavailableError
 from llmbot.kernel.events import JobFailed, JobMoved
 
 
@@ -128,3 +129,22 @@ async def test_a_stop_is_no_change(tmp_path: Path) -> None:
         await t.pipeline.answer(await t.queue.next())
         await done
         assert t.reply(inbound.message_id) == "You said: before"
+
+
+async def test_an_edit_while_the_answer_waits_for_discord_is_answered(tmp_path: Path) -> None:
+    """An answer that could not be shown yet is dropped when its question changes."""
+    discord = MemoryDiscord(fault=lambda _: DiscordUnavailableError("503"))
+    async with talk(tmp_path / "db", discord=discord) as t:
+        inbound = t.question("one")
+        stuck = t.bus.expect(JobFailed, lambda e: e.code == DiscordUnavailableError.code)
+        t.inbox.on_message(inbound, None)
+        await stuck
+        await t.store.tell(inbound.message_id, "looked", "")  # it waits, and is durable so
+        t.inbox.on_message_edited(100, inbound.message_id, "two")
+        waiting = t.queue.waiting(inbound.message_id)
+        assert waiting is not None
+        assert waiting.answer is None
+        await t.store.tell(inbound.message_id, "looked", "")
+        stored = await t.store.job(inbound.message_id)
+        assert stored is not None
+        assert (stored.answer, stored.inbound.content) == (None, "two")

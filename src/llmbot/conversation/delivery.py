@@ -305,7 +305,7 @@ class Reply:
         if not self._shown and self.words_for_silence is not None:
             self._calling = True
             try:
-                await self._place(0, self.words_for_silence(self._job))
+                await self._place(0, self._sink.preface + self.words_for_silence(self._job))
                 self._standing_in = True
             except TransientError:
                 return False

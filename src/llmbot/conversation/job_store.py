@@ -191,14 +191,15 @@ class JobStore:
         return self.sure.write((message_id, "dropped"), work)
 
     def amend(self, job: Job) -> asyncio.Future[None]:
-        """Keep the question as its author edited it while it waited."""
-        payload, message_id = dump_inbound(job.inbound), job.message_id
+        """Keep the question as its author edited it, and forget the answer to the former one."""
+        payload, answer, message_id = dump_inbound(job.inbound), job.answer, job.message_id
 
         def work(session: Session) -> None:
             session.execute(
-                "UPDATE jobs SET payload = ? "
+                "UPDATE jobs SET payload = ?, "
+                "answer = CASE WHEN state = 'waiting' THEN ? ELSE answer END "
                 "WHERE message_id = ? AND state NOT IN ('done', 'noticed')",
-                (payload, message_id),
+                (payload, answer, message_id),
             )
 
         return self.sure.write((message_id, "question"), work)

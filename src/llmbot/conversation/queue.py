@@ -241,11 +241,14 @@ class JobQueue:
         return [job for job in fresh if self.withdraw(job.message_id) is not None]
 
     def amend(self, message_id: int, inbound: Inbound) -> bool:
-        """Replace the question of a waiting job by what its author edited it to."""
+        """Replace the question of a waiting job by what its author edited it to.
+
+        An answer that waited for Discord answers another question now.
+        """
         job = self.waiting(message_id)
         if job is None:
             return False
-        job.inbound = inbound
+        job.inbound, job.answer = inbound, None
         self._store.amend(job).add_done_callback(_look_at)
         return True
 

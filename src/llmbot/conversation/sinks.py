@@ -8,15 +8,15 @@ in the channel, which says so.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from llmbot.conversation.jobs import Job
-from llmbot.conversation.messages import Inbound, InteractionRef
+from llmbot.conversation.messages import ChannelMessage, Inbound, InteractionRef
 from llmbot.conversation.notices import notice
 from llmbot.conversation.ports import DiscordRest, Sent
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import DiscordNotFoundError, InteractionEndedError
+from llmbot.kernel.errors import DiscordNotFoundError, InteractionEndedError, TransientError
 from llmbot.kernel.ids import part_nonce
 
 T = TypeVar("T")
@@ -65,22 +65,36 @@ class ChannelSink:
     """Replies in the channel of the question.
 
     Each part names the question it answers: readers of a busy channel see what belongs together,
-    and after a crash every part can be found again by that reference.
+    and after a crash every part can be found again by that reference. A command is no message that
+    can be referred to: its first part begins with `preface`, and the others refer to that part.
     """
 
     def __init__(
-        self, rest: DiscordRest, channel_id: int, question_id: int, preface: str = ""
+        self,
+        rest: DiscordRest,
+        channel_id: int,
+        question_id: int,
+        *,
+        preface: str = "",
+        first_id: int | None = None,
     ) -> None:
-        """Answer `question_id` in `channel_id`."""
+        """Answer `question_id` in `channel_id`; `first_id` is the first part's, if it stands."""
         self._rest = rest
         self.channel_id = channel_id
         self.preface = preface
         self._question_id = question_id
+        self._first_id = first_id
 
     async def send(self, part: int, text: str) -> Sent:
         """See `Sink.send`."""
         nonce = part_nonce(self._question_id, part)
-        return await self._rest.send(self.channel_id, text, nonce=nonce, reply_to=self._question_id)
+        to: int | None = self._question_id
+        if self.preface:
+            to = None if part == 0 else self._first_id
+        sent = await self._rest.send(self.channel_id, text, nonce=nonce, reply_to=to)
+        if part == 0:
+            self._first_id = sent.id
+        return sent
 
     async def edit(self, part: int, discord_id: int, text: str) -> None:
         """See `Sink.edit`."""
@@ -96,20 +110,16 @@ class ChannelSink:
         await self._rest.typing(self.channel_id)
 
     async def find(self) -> list[Sent]:
-        """See `Sink.find`; looks at what came after the question, as far as people scroll."""
-        found: list[Sent] = []
-        after = self._question_id
-        for _ in range(_HISTORY_PAGES_MAX):
-            page = await self._rest.history(self.channel_id, after=after, limit=_HISTORY_PAGE)
-            found += [
-                Sent(message.id, message.content)
-                for message in page
-                if message.author_is_us and message.reply_to == self._question_id
-            ]
-            if len(page) < _HISTORY_PAGE:
-                break
-            after = page[-1].id
-        return found
+        """See `Sink.find`."""
+        return await _find(self._rest, self.channel_id, self._question_id, self._is_part)
+
+    def _is_part(self, message: ChannelMessage) -> bool:
+        if not self.preface:
+            return message.reply_to == self._question_id
+        if message.content.startswith(self.preface.rstrip()):
+            self._first_id = message.id
+            return True
+        return self._first_id is not None and message.reply_to == self._first_id
 
     def is_tight(self) -> bool:
         """See `Sink.is_tight`."""
@@ -119,14 +129,15 @@ class ChannelSink:
 class InteractionSink:
     """Answers a deferred slash command: its original is edited, further parts follow up.
 
-    Follow-ups have no nonce: one whose outcome is unknown is looked for in the channel before it
-    is sent again.
+    Follow-ups have no nonce, but refer to the original: one whose outcome is unknown is looked for
+    in the channel before it is sent again.
     """
 
-    def __init__(self, rest: DiscordRest, channel_id: int, interaction: InteractionRef) -> None:
-        """Answer `interaction`, whose "is thinking" stands in `channel_id`."""
+    def __init__(self, rest: DiscordRest, job: Job, interaction: InteractionRef) -> None:
+        """Answer the `interaction` of `job`, whose "is thinking" stands in its channel."""
         self._rest = rest
-        self.channel_id = channel_id
+        self._job = job
+        self.channel_id = job.inbound.channel_id
         self.preface = ""
         self._interaction = interaction
 
@@ -134,7 +145,12 @@ class InteractionSink:
         """See `Sink.send`."""
         if part == 0:
             return await _in_its_place(self._rest.edit_original(self._interaction, text))
-        return await _in_its_place(self._rest.follow_up(self._interaction, text))
+        try:
+            return await _in_its_place(self._rest.follow_up(self._interaction, text))
+        except TransientError:
+            # It may stand there all the same, and no nonce keeps a second one away.
+            self._job.in_flight_before = True
+            raise
 
     async def edit(self, part: int, discord_id: int, text: str) -> None:
         """See `Sink.edit`."""
@@ -152,8 +168,11 @@ class InteractionSink:
         """See `Sink.typing`: a deferred command shows "is thinking" by itself."""
 
     async def find(self) -> list[Sent]:
-        """See `Sink.find`: the token knows the original, the store kept the follow-ups' ids."""
-        return []
+        """See `Sink.find`: the token knows the original, and the follow-ups refer to it."""
+        if not self._job.parts:
+            return []
+        first = self._job.parts[0].discord_id
+        return await _find(self._rest, self.channel_id, first, lambda m: m.reply_to == first)
 
     def is_tight(self) -> bool:
         """See `Sink.is_tight`: commands have limits of their own."""
@@ -168,11 +187,36 @@ def open_sink(rest: DiscordRest, job: Job, clock: Clock) -> Sink:
         return ChannelSink(rest, inbound.channel_id, inbound.message_id)
     age_s = clock.wall() - inbound.created_s
     if command.token and age_s < INTERACTION_TOKEN_S - _TOKEN_MARGIN_S:
-        return InteractionSink(rest, inbound.channel_id, command)
+        return InteractionSink(rest, job, command)
+    first_id = job.parts[0].discord_id if job.parts else None
+    preface = preface_of(inbound)
+    return ChannelSink(
+        rest, inbound.channel_id, inbound.message_id, preface=preface, first_id=first_id
+    )
+
+
+def preface_of(inbound: Inbound) -> str:
+    """What an answer to a command begins with where it stands in the channel.
+
+    It names the command, so that a later life finds it by that.
+    """
     # No mention is expanded: this one shows a name and calls nobody.
-    name = f"<@{inbound.author_id}>"
-    words = "" if job.parts else notice("elsewhere", inbound.locale, name=name) + "\n\n"
-    return ChannelSink(rest, inbound.channel_id, inbound.message_id, words)
+    name, number = f"<@{inbound.author_id}>", str(inbound.message_id)
+    return notice("elsewhere", inbound.locale, name=name, reason=number) + "\n\n"
+
+
+async def _find(
+    rest: DiscordRest, channel_id: int, after: int, is_part: Callable[[ChannelMessage], bool]
+) -> list[Sent]:
+    """Our parts among what came after a message, oldest first, as far as people scroll."""
+    found: list[Sent] = []
+    for _ in range(_HISTORY_PAGES_MAX):
+        page = await rest.history(channel_id, after=after, limit=_HISTORY_PAGE)
+        found += [Sent(m.id, m.content) for m in page if m.author_is_us and is_part(m)]
+        if len(page) < _HISTORY_PAGE:
+            break
+        after = page[-1].id
+    return found
 
 
 async def _in_its_place(call: Awaitable[T]) -> T:
@@ -183,4 +227,4 @@ async def _in_its_place(call: Awaitable[T]) -> T:
         raise InteractionEndedError(str(gone), retry_after_s=0.0) from gone
 
 
-__all__ = ["ChannelSink", "InteractionSink", "Sink", "open_sink"]
+__all__ = ["ChannelSink", "InteractionSink", "Sink", "open_sink", "preface_of"]
