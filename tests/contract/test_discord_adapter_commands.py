@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -36,6 +37,12 @@ CHAT = CommandDefinition(
         CommandOption("file", "A file", "attachment"),
         CommandOption("message", "Text", required=True),
     ),
+    deferred=True,
+)
+READ = CommandDefinition(
+    "read",
+    "Read",
+    (CommandOption("file", "A file", "attachment"), CommandOption("channel", "Where", "channel")),
     deferred=True,
 )
 Answer = Callable[[CommandRequest], Awaitable[CommandReply | None]]
@@ -122,6 +129,26 @@ async def test_queued_command_is_claimed_before_it_is_deferred(at: Running) -> N
         made = await at.control("GET", f"interactions/{made['id']}")
         assert made["original"]["content"] == "the whole answer"
         assert (await at.messages())[-1]["content"] == "and more of it"
+
+
+async def test_a_command_brings_its_file_and_what_may_be_read(at: Running) -> None:
+    """A file comes with a link that serves it; of channels it is told which the user may read."""
+    await at.control("POST", "permissions", channel="secret", deny=["READ_MESSAGE_HISTORY"])
+    channels = (await at.control("GET", "world"))["guilds"][0]["channels"]
+    secret = next(each["id"] for each in channels if each["name"] == "secret")
+    heard = Heard()
+    async with connected(at.base, commands=(READ,), heard=heard) as bot:
+        await registered(bot)
+        file = {"filename": "a.txt", "data_base64": base64.b64encode(b"a text").decode()}
+        options = {"file": file, "channel": secret}
+        await at.control("POST", "interact", user="bob", command="read", options=options)
+        request = await soon(heard.commands.get())
+        assert request.options["channel"] == secret
+        assert request.readable == {request.channel_id}
+        (attached,) = request.attachments
+        assert (attached.filename, attached.size_bytes) == ("a.txt", 6)
+        async with at.http.get(attached.url) as answer:
+            assert await answer.read() == b"a text"
 
 
 async def test_command_of_a_handler_that_fails_is_answered_honestly(at: Running) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.support.conversation import Talk, talk
+from tests.support.models import ScriptedModel
 
 from llmbot.app.limits import Limits
 from llmbot.app.settings import Settings
@@ -13,8 +14,14 @@ from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
 from llmbot.conversation.commands.privacy import PrivacyCommand
 from llmbot.conversation.commands.settings import SettingsCommands
-from llmbot.conversation.messages import CommandReply, CommandRequest, InteractionRef
+from llmbot.conversation.messages import (
+    ChannelMessage,
+    CommandReply,
+    CommandRequest,
+    InteractionRef,
+)
 from llmbot.conversation.privacy import Privacy, UserLimits
+from llmbot.kernel.errors import DiscordForbiddenError
 from llmbot.kernel.ids import snowflake_at
 
 STATE = BotState("degraded", "disk is slow", 3725.0, 42, 3, 2, "gemini-x")
@@ -43,12 +50,26 @@ def commands(t: Talk) -> Commands:
 
 
 def request(
-    t: Talk, name: str, *, guild: int | None = 1, may_manage: bool = False, **options: str
+    t: Talk,
+    name: str,
+    *,
+    guild: int | None = 1,
+    may_manage: bool = False,
+    readable: frozenset[int] = frozenset({100}),
+    **options: str,
 ) -> CommandRequest:
     """A command as a user gave it just now."""
     interaction = InteractionRef(snowflake_at(t.clock.wall() + 5), 42, "token")
     return CommandRequest(
-        name, 7, "ann", 100, guild, dict(options), interaction, may_manage=may_manage
+        name,
+        7,
+        "ann",
+        100,
+        guild,
+        dict(options),
+        interaction,
+        may_manage=may_manage,
+        readable=readable,
     )
 
 
@@ -63,7 +84,9 @@ async def test_every_definition_has_a_handler(tmp_path: Path) -> None:
     """No command that Discord shows is unknown to the bot."""
     async with talk(tmp_path / "db") as t:
         for definition in DEFINITIONS:
-            reply = await commands(t).handle(request(t, definition.name, message="hi"))
+            reply = await commands(t).handle(
+                request(t, definition.name, message="hi", question="hi")
+            )
             assert reply is None or "do not know" not in reply.text
 
 
@@ -127,3 +150,108 @@ async def test_overload_leaves_only_the_essential_commands(tmp_path: Path) -> No
         assert "large context" in state.text
         await busy.handle(request(t, "clear", may_manage=True))
         assert cleared == [100]
+
+
+def said(t: Talk, count: int, channel: int = 100) -> None:
+    """People talk in a channel, one message a minute, the last a minute ago."""
+    for number in range(count):
+        at = snowflake_at(t.clock.wall() - 60 * (count - number))
+        t.discord.seed(ChannelMessage(at, channel, 9, "bea", f"remark {number} of {count}"))
+
+
+async def long_answer(t: Talk, name: str, **more: object) -> str:
+    """What a command over a history answers."""
+    asked = request(t, name, **more)  # type: ignore[arg-type] # tests name what they change
+    done = t.delivered(asked.interaction.id)
+    assert await commands(t).handle(asked) is None
+    assert (await done).outcome == "answered"
+    return t.discord.channels[0][-1].content
+
+
+def all_told(t: Talk) -> str:
+    """All that the model was told."""
+    return "\n".join(turn.text for prompt in t.models[0].prompts for turn in prompt.turns)
+
+
+async def test_a_channel_is_summed_up(tmp_path: Path) -> None:
+    """`/summarize` reads what was said in the channel, page by page, and edits its own answer."""
+    async with talk(tmp_path / "db", ScriptedModel(lambda _: ["It was about remarks."])) as t:
+        said(t, 230)
+        assert await long_answer(t, "summarize") == "It was about remarks."
+        assert all(f"remark {number} of 230" in all_told(t) for number in range(230))
+        assert "Summarise it" in t.models[0].prompts[-1].turns[-1].text
+
+
+async def test_only_the_span_is_read(tmp_path: Path) -> None:
+    """With `since`, older messages do not reach the model."""
+    async with talk(tmp_path / "db", ScriptedModel(lambda _: ["ok"])) as t:
+        said(t, 90)
+        await long_answer(t, "analyze", question="who?", since="30m")
+        assert "remark 89 of 90" in all_told(t)
+        assert "remark 40 of 90" not in all_told(t)
+        assert "who?" in all_told(t)
+
+
+async def test_the_newest_are_read_where_there_are_too_many(tmp_path: Path) -> None:
+    """A history beyond the limit is cut at its old end, and the answer says so."""
+    async with talk(tmp_path / "db", ScriptedModel(lambda _: ["ok"])) as t:
+        said(t, 300)
+        answer = await long_answer(t, "summarize")
+        assert "remark 299 of" in all_told(t)
+        assert "remark 10 of" not in all_told(t)
+        assert "There was more; I read the newest 250 messages" in answer
+
+
+async def test_what_was_to_be_forgotten_is_not_read(tmp_path: Path) -> None:
+    """What was said before `/clear` is in no summary."""
+    async with talk(tmp_path / "db", ScriptedModel(lambda _: ["ok"])) as t:
+        said(t, 20)
+        t.context.cleared(100, sorted(m.id for m in t.discord.channels[100])[14])
+        await long_answer(t, "summarize")
+        assert "remark 15 of" in all_told(t)
+        assert "remark 14 of" not in all_told(t)
+
+
+async def test_nobody_has_read_what_they_may_not_read(tmp_path: Path) -> None:
+    """A channel whose history its user may not read is refused at once; the model is not asked."""
+    async with talk(tmp_path / "db") as t:
+        said(t, 3, channel=200)
+        for channel in ("200", "999"):
+            words = await told(t, "summarize", channel=channel)
+            assert "I read only what you may read" in words
+        assert "I read only what" in await told(t, "analyze", question="x", readable=frozenset())
+        assert t.models[0].prompts == []
+
+
+async def test_a_channel_closed_to_the_bot_is_told(tmp_path: Path) -> None:
+    """Where the bot may not read, the user is told so, and the channel asked in stays in use."""
+    async with talk(tmp_path / "db") as t:
+        t.discord.fault = lambda call: DiscordForbiddenError() if call == "history" else None
+        asked = request(t, "summarize", channel="200", readable=frozenset({100, 200}))
+        done = t.delivered(asked.interaction.id)
+        await commands(t).handle(asked)
+        assert (await done).outcome == "noticed: history_closed"
+        assert t.pipeline.admission.set_aside == {}
+
+
+async def test_a_summary_of_elsewhere_is_not_remembered_here(tmp_path: Path) -> None:
+    """What was said in another channel does not go into what is remembered of this one."""
+    async with talk(tmp_path / "db", ScriptedModel(lambda _: ["secret"])) as t:
+        said(t, 3, channel=200)
+        await long_answer(t, "summarize", channel="200", readable=frozenset({100, 200}))
+        assert (await t.memory.conversation(100)).turns == ()
+
+
+async def test_a_span_that_is_none_is_refused(tmp_path: Path) -> None:
+    """A span that cannot be understood is answered with an example."""
+    async with talk(tmp_path / "db") as t:
+        assert "`30m`" in await told(t, "summarize", since="yesterday")
+
+
+async def test_an_empty_channel_is_told(tmp_path: Path) -> None:
+    """Where nothing was said there is nothing to sum up, and the user hears that."""
+    async with talk(tmp_path / "db") as t:
+        asked = request(t, "summarize")
+        done = t.delivered(asked.interaction.id)
+        await commands(t).handle(asked)
+        assert (await done).outcome == "noticed: nothing_to_read"

@@ -212,3 +212,34 @@ def test_options_of_sub_commands_are_found() -> None:
     group = [{"name": "set", "type": 2, "options": [{"name": "x", "type": 1, "options": inner}]}]
     data = command(data={"name": "c", "options": group})
     assert command_request(data, interaction_ref(data)).options == {"level": "3"}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "kind", "expected"),
+    [
+        (1 << 10 | 1 << 16, 1 << 10 | 1 << 16, 0, {5, 6}),
+        (1 << 10, 1 << 10 | 1 << 16, 0, {6}),
+        (1 << 10 | 1 << 16, 1 << 10, 0, {5}),
+        (1 << 3, 1 << 3, 11, {5, 6}),
+        (1 << 10 | 1 << 16, 1 << 10 | 1 << 16, 12, {5}),
+    ],
+)
+def test_a_command_tells_what_its_user_may_read(
+    here: int, there: int, kind: int, expected: set[int]
+) -> None:
+    """A channel is readable with its view and its history; a private thread from inside alone."""
+    named = {"6": {"id": "6", "type": kind, "permissions": str(there)}}
+    options = [{"name": "channel", "type": 7, "value": "6"}]
+    data = command(
+        channel_id="5",
+        member={"user": {"id": "9", "username": "ann"}, "permissions": str(here)},
+        data={"name": "c", "options": options, "resolved": {"channels": named}},
+    )
+    assert command_request(data, interaction_ref(data)).readable == expected
+
+
+def test_both_sides_of_a_direct_channel_may_read_it() -> None:
+    """In a direct message, which knows no permissions, the user may read all of it."""
+    data = command(member=None, guild_id=None, channel_id="5")
+    data["user"] = {"id": "9", "username": "ann"}
+    assert command_request(data, interaction_ref(data)).readable == {5}

@@ -80,6 +80,22 @@ def test_one_key_is_served_one_at_a_time_and_in_order() -> None:
     assert bench.queue.pop_ready(0) == "second"
 
 
+def test_who_steps_aside_holds_nobody_up() -> None:
+    """An item that goes on aside lets the next of its key be served, and comes back by itself."""
+    bench = Bench()
+    bench.push("long")
+    bench.push("next")
+    assert bench.queue.pop_ready(0) == "long"
+    bench.queue.step_aside((1, 1), (-1, 1), 0)
+    assert bench.queue.pop_ready(0) == "next"
+    assert bench.queue.in_flight == 2
+    assert bench.queue.put_back((-1, 1), 0, due=5)
+    assert bench.queue.pop_ready(5) == "long"
+    assert bench.queue.done((-1, 1), 5) == "long"
+    assert bench.queue.done((1, 1), 5) == "next"
+    assert bench.queue.in_flight == 0
+
+
 def test_an_older_item_that_comes_late_goes_first() -> None:
     """Order numbers decide within a key, not the time of arrival."""
     queue: FairQueue[Key, str] = FairQueue(capacity=9)

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.conversation import Talk, talk
@@ -14,8 +15,9 @@ from tests.support.models import Piece, ScriptedModel
 
 from llmbot.conversation.context import ContextSettings
 from llmbot.conversation.context_facts import ContextTaken, LargeContextSettings
-from llmbot.conversation.messages import Attachment, Inbound
+from llmbot.conversation.messages import Attachment, Inbound, InteractionRef, Source
 from llmbot.conversation.ports import Prompt
+from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import ModelBlockedError, ModelUnavailableError
 from llmbot.kernel.events import JobMoved
 from llmbot.resilience.degradation import Degradation
@@ -212,3 +214,34 @@ async def test_too_many_are_told_to_come_later(tmp_path: Path) -> None:
         gate.set()
         for end in ends:
             assert (await end).outcome == "answered"
+
+
+async def test_an_answer_that_takes_too_long_for_its_command(tmp_path: Path) -> None:
+    """Once a command can no longer be answered as one, its message is finished, and says so."""
+    clock = ManualClock()
+    gate = asyncio.Event()
+    model = ScriptedModel(lambda p: [gate, *reads(p)] if part_of(p) == 2 else reads(p))
+    async with conversation(tmp_path, model, clock=clock) as chat:
+        asked = long_question(chat)
+        interaction = InteractionRef(asked.message_id, 1, "t")
+        asked = replace(asked, interaction=interaction, source=Source.INTERACTION)
+        chat.discord.commands[asked.message_id] = 100
+        done = chat.delivered(asked.message_id)
+        await chat.inbox.accept(asked, None)
+        await moved(chat, clock, lambda: len(chat.discord.ours(100)) == 1)
+        clock.advance(900)
+        chat.discord.expired.add(asked.message_id)
+        gate.set()
+        moving = asyncio.create_task(moved(chat, clock, lambda: chat.large.facts() == []))
+        await done
+        await moving
+        (message,) = chat.discord.ours(100)
+        assert "ANSWER: note of part 1." in message.content
+        assert "could not be answered in its place any more" in message.content
+
+
+async def moved(chat: Talk, clock: ManualClock, until: Callable[[], bool]) -> None:
+    """Let the clock move until something is so."""
+    while not until():
+        clock.advance(0.05)
+        await chat.database.read(lambda session: session.execute("SELECT 1"))

@@ -38,6 +38,9 @@ _ATTACHMENT_OPTION = 11
 _SUB_COMMANDS = (1, 2)
 _ADMINISTRATOR = 1 << 3
 _MANAGE_GUILD = 1 << 5
+_READ = 1 << 10 | 1 << 16
+"""View Channel and Read Message History."""
+_PRIVATE_THREAD = 12
 _USER_MENTION = re.compile(r"<@!?(\d{1,20})>")
 
 
@@ -226,14 +229,16 @@ def command_request(data: Payload, reference: InteractionRef) -> CommandRequest:
     channel_id = optional_id(data.get("channel_id"))
     if channel_id is None:
         channel_id = int((data.get("channel") or {})["id"])
-    resolved = (details.get("resolved") or {}).get("attachments") or {}
+    resolved = details.get("resolved")
+    resolved = resolved if isinstance(resolved, dict) else {}
+    sent = resolved.get("attachments") or {}
     options: dict[str, str] = {}
     files: list[Attachment] = []
     for option in _flat_options(details.get("options")):
         value = option.get("value")
         options[str(option["name"])] = _option_text(value)
         if option.get("type") == _ATTACHMENT_OPTION and len(files) < ATTACHMENTS_MAX:
-            found = resolved.get(str(value))
+            found = sent.get(str(value))
             if isinstance(found, dict) and found.get("url"):
                 files.append(attachment(found))
     return CommandRequest(
@@ -249,7 +254,29 @@ def command_request(data: Payload, reference: InteractionRef) -> CommandRequest:
         may_manage=_may_manage(member),
         role_ids=_role_ids(member),
         parent_id=_thread_parent(data.get("channel")),
+        readable=_readable(channel_id, member, resolved.get("channels")),
     )
+
+
+def _readable(channel_id: int, member: Payload | None, named: object) -> frozenset[int]:
+    """The channels whose history the user may read: by the permissions that Discord computed.
+
+    Those of a private thread are its channel's and say nothing of who was let in: it can be read
+    from inside alone. In a direct message there are none, and both sides read all of it.
+    """
+    found = {channel_id} if member is None or _may_read(member) else set()
+    channels = named.values() if isinstance(named, dict) else ()
+    found |= {
+        int(channel["id"])
+        for channel in channels
+        if _may_read(channel) and channel.get("type") != _PRIVATE_THREAD
+    }
+    return frozenset(found)
+
+
+def _may_read(holder: Payload) -> bool:
+    held = _permissions(holder)
+    return bool(held & _ADMINISTRATOR) or held & _READ == _READ
 
 
 def _role_ids(member: object) -> tuple[int, ...]:
@@ -282,8 +309,11 @@ def _option_text(value: object) -> str:
 
 
 def _may_manage(member: Payload | None) -> bool:
+    return bool(_permissions(member or {}) & (_ADMINISTRATOR | _MANAGE_GUILD))
+
+
+def _permissions(holder: Payload) -> int:
     try:
-        permissions = int((member or {}).get("permissions") or 0)
+        return int(holder.get("permissions") or 0)
     except (TypeError, ValueError):
-        return False
-    return bool(permissions & (_ADMINISTRATOR | _MANAGE_GUILD))
+        return 0

@@ -148,7 +148,8 @@ class HouseRules:
             models=channel.models or server.models,
             language=wishes.language or channel.language or server.language,
             streaming=growing is not False and wishes.streaming is not False,
-            remember=wishes.remember,
+            # What was said elsewhere does not go into what is remembered of this channel.
+            remember=wishes.remember and not _reads_elsewhere(inbound),
         )
 
     async def preferences(self, user_id: int) -> Preferences:
@@ -200,3 +201,7 @@ class HouseRules:
             self._servers.pop(ref.key, None)
         else:
             self._servers[ref.key] = value
+
+
+def _reads_elsewhere(inbound: Inbound) -> bool:
+    return inbound.long is not None and inbound.long.channel_id != inbound.channel_id

@@ -54,6 +54,8 @@ from llmbot.kernel.events import EventBus
 
 __all__ = ["LargeContexts"]
 
+_NO_TEXT = ("image/", "video/", "audio/", "application/pdf", "application/zip")
+
 _DISK_LEFT_MIN = 64 * 1024 * 1024
 """What must stay free on the disk for what matters more."""
 
@@ -110,12 +112,26 @@ class LargeContexts:
         """Whether an earlier attempt, or life, has begun to read the text of a job."""
         return self.keeper.has(job.message_id)
 
+    def looks_long(self, job: Job) -> bool:
+        """Whether a job will most likely be taken; what a file claims to be decides nothing else.
+
+        Such a job steps aside before it takes its author's turn.
+        """
+        inbound = job.inbound
+        if inbound.long is not None or self.begun(job):
+            return True
+        claimed = sum(
+            file.size_bytes
+            for file in inbound.attachments
+            if not file.content_type.startswith(_NO_TEXT)
+        )
+        return self._may_begin() and claimed > self._context.room
+
     def takes(self, job: Job, files: Files) -> bool:
         """Whether a job with these files is answered here."""
         if job.inbound.long is not None:
             return True
-        may = self.settings.jobs_max > 0 and self._allowed()
-        return may and files.characters > self._context.room
+        return self._may_begin() and files.characters > self._context.room
 
     async def answer(self, job: Job, reply: Reply, files: Files) -> str:
         """The whole answer to a job that was begun or is taken here; shows its progress.
@@ -128,7 +144,6 @@ class LargeContexts:
             self._check()
         if len(self._entries) >= self.settings.jobs_max + self.settings.line_max:
             raise TooManyLongTextsError
-        job.step_aside()
         # How long this takes says nothing about how fast messages are answered.
         job.times = Timeline()
         entry = self._entries[job.message_id] = _Entry(job, reply)
@@ -138,6 +153,9 @@ class LargeContexts:
                 return await self._alive(entry)
         finally:
             del self._entries[job.message_id]
+
+    def _may_begin(self) -> bool:
+        return self.settings.jobs_max > 0 and self._allowed()
 
     def _check(self) -> None:
         if self.settings.jobs_max <= 0:

@@ -135,7 +135,11 @@ class SessionCursor:
 
 @dataclass(frozen=True, slots=True)
 class CommandRequest:
-    """A slash command as a user gave it."""
+    """A slash command as a user gave it.
+
+    `readable` are the channels it names, and where it was given, whose history the user may read,
+    as Discord tells with the command.
+    """
 
     name: str
     user_id: int
@@ -149,6 +153,7 @@ class CommandRequest:
     may_manage: bool = False
     role_ids: tuple[int, ...] = ()
     parent_id: int | None = None
+    readable: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

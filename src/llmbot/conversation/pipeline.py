@@ -57,6 +57,8 @@ class Pipeline:
         try:
             await self.usher.finished(job)
             await self._apply_rules(job)
+            if self.large is not None and self.large.looks_long(job):
+                job.step_aside()
             async with self.turns.of(job) as turn, self.delivery.open(job, turn) as reply:
                 try:
                     await self._answer(job, reply)

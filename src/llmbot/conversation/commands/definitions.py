@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmbot.conversation.commands.long_texts import WHERE
 from llmbot.conversation.commands.privacy import CHOICES as PRIVACY_CHOICES
 from llmbot.conversation.commands.privacy import CONFIRM
 from llmbot.conversation.commands.settings import SERVER_CHOICES, USER_CHOICES
@@ -9,6 +10,9 @@ from llmbot.conversation.messages import CommandDefinition, CommandOption
 
 ESSENTIAL = frozenset({"chat", "status", "clear", "privacy", "admin"})
 """Commands that ask, tell how the bot is, mend it or protect privacy: overload leaves them on."""
+
+ASKING = frozenset({"chat", "summarize", "analyze"})
+"""Commands that the model answers: a server may allow them to some, or in some channels, alone."""
 
 DEFINITIONS: tuple[CommandDefinition, ...] = (
     CommandDefinition(
@@ -18,6 +22,18 @@ DEFINITIONS: tuple[CommandDefinition, ...] = (
             CommandOption("message", "What you want to ask", required=True),
             CommandOption("file", "A picture, PDF or text to look at", kind="attachment"),
         ),
+        deferred=True,
+    ),
+    CommandDefinition(
+        "summarize",
+        "Sum up a file, this channel, a thread, or what was said lately",
+        WHERE,
+        deferred=True,
+    ),
+    CommandDefinition(
+        "analyze",
+        "Ask something about a file, or about what was said in a channel",
+        (CommandOption("question", "What you want to know", required=True), *WHERE),
         deferred=True,
     ),
     CommandDefinition("ping", "See whether the bot is there, and how fast"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from llmbot.conversation.commands.definitions import ESSENTIAL
+from llmbot.conversation.commands.asking import question_of
+from llmbot.conversation.commands.definitions import ASKING, ESSENTIAL
+from llmbot.conversation.commands.long_texts import LongTextCommands
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.memory_documents import ConversationMemory
-from llmbot.conversation.messages import CommandReply, CommandRequest, Inbound, Source
+from llmbot.conversation.messages import CommandReply, CommandRequest
 from llmbot.conversation.notices import notice
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError, RefusedError
@@ -65,12 +67,15 @@ class Commands:
         self._clock = clock
         self._busy = busy
         self._on_clear = on_clear
+        long_texts = LongTextCommands(inbox)
         self._handlers: dict[str, Handler] = {
             "chat": self._chat,
             "ping": self._ping,
             "status": self._status,
             "clear": self._clear,
             "help": self._help,
+            "summarize": long_texts.summarize,
+            "analyze": long_texts.analyze,
             **(more or {}),
         }
         self._allows = allows
@@ -87,6 +92,9 @@ class Commands:
             if request.name not in ESSENTIAL and self._busy():
                 outcome = "busy"
                 return CommandReply(notice("busy", request.locale))
+            if request.name in ASKING and not self._allows(request):
+                outcome = "not_here"
+                return CommandReply(notice("not_here", request.locale))
             reply = await handler(request)
             outcome = "queued" if reply is None else "answered"
         except RefusedError as error:
@@ -104,23 +112,7 @@ class Commands:
             self._bus.publish(CommandExecuted(name, outcome, took_ms))
 
     async def _chat(self, request: CommandRequest) -> CommandReply | None:
-        if not self._allows(request):
-            return CommandReply(notice("not_here", request.locale))
-        inbound = Inbound(
-            message_id=request.interaction.id,
-            channel_id=request.channel_id,
-            guild_id=request.guild_id,
-            author_id=request.user_id,
-            author_name=request.user_name,
-            content=request.options.get("message", ""),
-            source=Source.INTERACTION,
-            is_direct=request.guild_id is None,
-            attachments=request.attachments,
-            locale=request.locale,
-            interaction=request.interaction,
-            role_ids=request.role_ids,
-            parent_id=request.parent_id,
-        )
+        inbound = question_of(request, request.options.get("message", ""))
         await self._inbox.accept(inbound, None)
         return None
 
@@ -162,7 +154,8 @@ class Commands:
         return CommandReply(
             "Mention me, reply to me, or write to me directly, and I answer. Pictures, PDFs and "
             "text files are welcome.\n"
-            "`/chat` asks without a mention · `/ping` and `/status` say how I am · "
+            "`/chat` asks without a mention · `/summarize` and `/analyze` read long files and what "
+            "was said in a channel · `/ping` and `/status` say how I am · "
             "`/clear` makes me forget this channel · `/preferences` sets what you like · "
             "`/privacy` shows or deletes what I keep of you · "
             "`/settings` is for those who manage a server."

@@ -6,6 +6,7 @@ from typing import Any
 
 from llmbot.simulators.discord import payloads
 from llmbot.simulators.discord.control_parts import Ask, ControlError, Json
+from llmbot.simulators.discord.control_talk import uploads_of
 from llmbot.simulators.discord.interactions import (
     AUTOCOMPLETE,
     COMMAND,
@@ -13,13 +14,15 @@ from llmbot.simulators.discord.interactions import (
     MODAL,
     Interaction,
 )
-from llmbot.simulators.discord.model import Channel, Message
+from llmbot.simulators.discord.model import Attachment, Channel, Message, User
 from llmbot.simulators.discord.permissions import Permission
 from llmbot.simulators.discord.views import message_view
+from llmbot.simulators.discord.writing import keep_file
 
 # Discord's option kinds of plain values, by the JSON type of the value.
 _OPTION_KINDS: dict[type, tuple[int, ...]] = {str: (3, 6, 7, 8, 9, 11), bool: (5,), int: (4, 10)}
 _OPTION_KINDS[float] = (10,)
+_CHANNEL, _ATTACHMENT = 7, 11
 
 
 def interact(ask: Ask) -> Json:
@@ -41,6 +44,9 @@ def interact(ask: Ask) -> Json:
     core.interactions.expire()
     made = core.interactions.add(core.world.new_id(), kind, user, channel, name)
     made.data = data
+    made.files = _take_files(ask, data.get("options", []))
+    if channels := _named_channels(ask, user, channel, data.get("options", [])):
+        data["resolved"] = {"channels": channels}
     made.source = source
     core.statistics.count("interactions")
     core.announcer.show(
@@ -97,7 +103,9 @@ def _options(known: list[Json], given: Any, focused: str | None) -> list[Json]:
     sent = []
     for name, value in given.items():
         option: Json = {"name": name, "type": by_name[name]["type"]}
-        if isinstance(value, dict):  # a subcommand with its own options
+        if option["type"] == _ATTACHMENT:  # a file as `say` takes it; it gets its id later
+            option["value"] = value
+        elif isinstance(value, dict):  # a subcommand with its own options
             option["options"] = _options(by_name[name].get("options") or [], value, focused)
         else:
             _check_kind(name, option["type"], value)
@@ -106,6 +114,35 @@ def _options(known: list[Json], given: Any, focused: str | None) -> list[Json]:
                 option["focused"] = True
         sent.append(option)
     return sent
+
+
+def _take_files(ask: Ask, options: list[Json]) -> list[Attachment]:
+    """Keep the files among the options, given as `say` takes them; each option gets its id."""
+    kept = []
+    for option in options:
+        if option["type"] == _ATTACHMENT:
+            (upload,) = uploads_of([option["value"]])
+            kept.append(keep_file(ask.core, upload))
+            option["value"] = str(kept[-1].id)
+    return kept
+
+
+def _named_channels(ask: Ask, user: User, channel: Channel, options: list[Json]) -> Json:
+    """Return the channels that options name, with what the user may do there."""
+    found: Json = {}
+    for option in options:
+        if option["type"] == _CHANNEL:
+            wanted = str(option["value"])
+            named = ask.core.world.channels.get(int(wanted)) if wanted.isdecimal() else None
+            if named is None or named.guild_id != channel.guild_id:
+                raise ControlError(f"the option {option['name']!r} names no channel here", 404)
+            found[wanted] = {
+                "id": wanted,
+                "name": named.name,
+                "type": named.type,
+                "permissions": str(ask.core.world.allowed(named, user.id)),
+            }
+    return found
 
 
 def _check_kind(name: str, kind: int, value: Any) -> None:
@@ -150,7 +187,7 @@ def _event(ask: Ask, interaction: Interaction, base: str) -> Json:
         "application_id": str(core.world.application_id),
         "type": interaction.type,
         "token": interaction.token,
-        "data": interaction.data,
+        "data": _data(ask, interaction, base),
         "channel_id": str(channel.id),
         "channel": payloads.channel_object(channel, core.world.bot),
         "app_permissions": str(core.world.allowed(channel)),
@@ -170,6 +207,18 @@ def _event(ask: Ask, interaction: Interaction, base: str) -> Json:
     if interaction.source is not None:
         body["message"] = core.renderer.message(interaction.source, base)
     return body
+
+
+def _data(ask: Ask, interaction: Interaction, base: str) -> Json:
+    """The data of the command, with links to its files."""
+    data = interaction.data
+    if not interaction.files:
+        return data
+    files = {
+        str(each.id): ask.core.renderer.file(interaction.channel, each, base)
+        for each in interaction.files
+    }
+    return data | {"resolved": data.get("resolved", {}) | {"attachments": files}}
 
 
 def read_interaction(ask: Ask) -> Json:

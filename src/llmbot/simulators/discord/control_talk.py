@@ -33,7 +33,7 @@ def say(ask: Ask) -> Json:
         content = mentions.by_name(core.world, content)
     if ask.flag("mention_bot"):
         content = f"<@{core.world.bot.id}> {content}"
-    draft = Draft(content=content.strip(), uploads=_uploads(ask))
+    draft = Draft(content=content.strip(), uploads=uploads_of(ask.body.get("attachments") or []))
     reply_to = ask.maybe("reply_to")
     if reply_to is not None:
         original = core.world.message(channel, int(reply_to)) if reply_to.isdecimal() else None
@@ -48,8 +48,12 @@ def say(ask: Ask) -> Json:
     return message_view(core.world, message)
 
 
-def _uploads(ask: Ask) -> tuple[Upload, ...]:
-    files = ask.body.get("attachments") or []
+def uploads_of(files: object) -> tuple[Upload, ...]:
+    """Read files of a request to the control API.
+
+    Raises:
+        ControlError: they are not what they must be.
+    """
     if not isinstance(files, list):
         raise ControlError("attachments must be a list")
     uploads = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmbot.simulators.discord.errors import ApiError, unknown
-from llmbot.simulators.discord.model import Channel, Message, User
+from llmbot.simulators.discord.model import Attachment, Channel, Message, User
 from llmbot.simulators.discord.settings import DiscordSettings
 
 PING = 1
@@ -31,6 +31,7 @@ class Interaction:
     name: str
     created_at: float  # monotonic seconds
     data: dict[str, Any] = field(default_factory=dict)
+    files: list[Attachment] = field(default_factory=list)  # that came with the command
     source: Message | None = None  # the message whose button was pressed
     callback: int | None = None  # the type of the first answer
     callback_data: dict[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from llmbot.simulators.discord import payloads
-from llmbot.simulators.discord.model import Channel, Message
+from llmbot.simulators.discord.model import Attachment, Channel, Message
 from llmbot.simulators.discord.payloads import Json, LinkMaker
 from llmbot.simulators.discord.world import World
 
@@ -67,6 +67,13 @@ class Renderer:
             ]
         return body
 
+    def file(self, channel: Channel, attachment: Attachment, base: str) -> Json:
+        """A file that came with a command."""
+        return payloads.attachment_object(attachment, self._link(channel.id, attachment, base))
+
+    def _link(self, channel_id: int, attachment: Attachment, base: str) -> str:
+        return self._links.link(base, channel_id, attachment, int(time.time()))
+
     def shows_content(self, message: Message) -> bool:
         """Whether the bot may read a message without the message content intent.
 
@@ -80,13 +87,7 @@ class Renderer:
         return channel is None or channel.guild_id is None
 
     def _alone(self, message: Message, base: str, *, content: bool) -> Json:
-        links = []
-        if message.attachments:
-            now_s = int(time.time())
-            links = [
-                self._links.link(base, message.channel_id, each, now_s)
-                for each in message.attachments
-            ]
+        links = [self._link(message.channel_id, each, base) for each in message.attachments]
         body = payloads.message_object(message, links, self._world.bot)
         if not content and not self.shows_content(message):
             return payloads.blanked(body)
