@@ -72,6 +72,22 @@ async def test_views_tell_what_the_api_tells(here: Here) -> None:
             assert not isinstance(value, int | str) or isinstance(value, bool) or str(value) in told
 
 
+async def test_tables_fit_a_terminal(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table has a row for each thing with its whole name, and says what JSON has besides."""
+    monkeypatch.setenv("COLUMNS", "80")
+    served = await here.served.call(
+        "/api/health/services", headers=[("Authorization", "Bearer a-token")]
+    )
+    _, told, _ = await here.run("service")
+    rows = [line.split()[0] for line in told.splitlines() if line.strip()]
+    assert [name for name in rows if name in served.json()["services"]] == list(
+        served.json()["services"]
+    )
+    _, told, _ = await here.run("circuits")
+    assert "with --json also: counts" in told
+    assert all(len(line) <= 80 for line in told.splitlines())
+
+
 @pytest.mark.parametrize(
     ("words", "name", "target", "options"),
     [

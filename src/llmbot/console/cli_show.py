@@ -30,6 +30,7 @@ _COLOURS = {
     "open": "red",
 }
 _LIST_SHOWN_MAX = 20
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
 
 
 def show_json(found: Mapping[str, Any]) -> None:
@@ -55,7 +56,7 @@ def show(found: Mapping[str, Any]) -> None:
             table.add_row(_words(key), _cell(value))
         screen.print(table)
     # A collection of the whole answer, as `circuits` gives it, is one table without a title.
-    if not plain and found and all(isinstance(value, Mapping) for value in found.values()):
+    if not plain and len(found) > 1 and all(isinstance(value, Mapping) for value in found.values()):
         _collection(screen, "", found)
         return
     for key, value in found.items():
@@ -72,6 +73,9 @@ def _collection(screen: Console, title: str, value: Any) -> None:
     rows = dict(enumerate(value)) if isinstance(value, list) else value
     if all(isinstance(row, Mapping) for row in rows.values()):
         screen.print(_rows(rows, numbered=isinstance(value, list)))
+        inner = [_words(name) for name in _columns(rows) if _is_inner(rows, name)]
+        if inner:
+            screen.print(f"with --json also: {', '.join(inner)}", style="dim", highlight=False)
         return
     table = _table()
     table.add_column()
@@ -82,19 +86,28 @@ def _collection(screen: Console, title: str, value: Any) -> None:
 
 
 def _rows(rows: Mapping[Any, Mapping[str, Any]], *, numbered: bool) -> Table:
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    # What is empty in every row tells nothing and takes the width that the others need.
-    columns = [c for c in columns if any(_told(row.get(c)) for row in rows.values())]
+    columns = [name for name in _columns(rows) if not _is_inner(rows, name)]
     table = _table(header=True)
     if not numbered:
-        table.add_column("")
+        table.add_column("", no_wrap=True, overflow="fold")
     for name in columns:
         numbers = all(_is_number(row.get(name)) for row in rows.values())
         table.add_column(_words(name), justify="right" if numbers else "left")
     for key, row in rows.items():
-        cells = [_cell(row.get(name)) for name in columns]
+        cells = [_cell(_shortened(row.get(name))) for name in columns]
         table.add_row(*([] if numbered else [Text(str(key))]), *cells)
     return table
+
+
+def _columns(rows: Mapping[Any, Mapping[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    # What is empty in every row tells nothing and takes the width that the others need.
+    return [name for name in names if any(_told(row.get(name)) for row in rows.values())]
+
+
+def _is_inner(rows: Mapping[Any, Mapping[str, Any]], name: str) -> bool:
+    """Whether a column holds tables of its own, which no cell has room for."""
+    return any(isinstance(row.get(name), Mapping) for row in rows.values())
 
 
 def _table(*, header: bool = False) -> Table:
@@ -117,6 +130,11 @@ def _cell(value: Any) -> Text:
     if isinstance(value, float):
         return Text(f"{value:g}")
     return Text(str(value))
+
+
+def _shortened(value: Any) -> Any:
+    """A moment to the second, all of them UTC: tables have no room for more."""
+    return _MOMENT.sub(r"\1 \2", value) if isinstance(value, str) else value
 
 
 def _is_collection(value: Any) -> bool:
