@@ -200,3 +200,32 @@ def test_server_without_a_budget_is_no_hindrance(limit: object) -> None:
     budget = IdentifyBudget(ManualClock(), 5.0)
     budget.learn(limit)
     assert (budget.wait_s(), budget.remaining) == (0, 1000)
+
+
+def test_refused_resumes_are_tried_again_soon() -> None:
+    """However bad the hour was: three refusals cost seven seconds at most."""
+    steps = ladder()
+    for _ in range(6):
+        steps.down(Ending(End.LOST, up_s=1.0), resuming=False)
+    for most_s in (1.0, 2.0, 4.0):
+        assert steps.resumes()
+        steps.down(Ending(End.INVALID_RESUMABLE), resuming=True)
+        assert all(steps.pause_s() <= most_s for _ in range(50))
+    assert not steps.resumes()
+
+
+def test_day_of_refused_resumes_keeps_the_budget() -> None:
+    """Sessions that drop at once and are then refused, a day long, cost few identifies."""
+    steps = ladder()
+    seconds, identifies = 0.0, 0
+    while seconds < 86_400.0:
+        if steps.resumes():
+            steps.down(Ending(End.INVALID_RESUMABLE), resuming=True)
+        else:
+            identifies += 1
+            steps.session = Session("s", 5, "ws://gateway.example")
+            steps.up()
+            steps.down(Ending(End.LOST, up_s=1.0), resuming=False)
+            seconds += 1.0
+        seconds += steps.pause_s()
+    assert identifies < 600

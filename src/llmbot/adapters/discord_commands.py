@@ -7,6 +7,7 @@ later ones edit the original for 15 minutes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,12 +21,16 @@ from llmbot.conversation.messages import (
     InteractionRef,
 )
 from llmbot.conversation.ports import GatewayHandler
-from llmbot.kernel.errors import LlmbotError
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import DiscordNotFoundError, LlmbotError
 from llmbot.kernel.events import CommandExecuted, EventBus, Noted
+from llmbot.kernel.ids import snowflake_time
 
 CLAIM_FIRST_S = 1.0
 """So long the first response waits for the durable claim, which takes milliseconds: whatever shows
 "is thinking" is then known to the next life, should this one be killed."""
+LATE_S = 2.5
+"""An interaction older than this (a replayed one) may be refused: that is found out first."""
 DEFER_AFTER_S = 1.5
 """Leaves half of the three seconds for the network."""
 HANDLER_S = 10.0
@@ -50,6 +55,7 @@ class CommandDesk:
         definitions: Sequence[CommandDefinition],
         tasks: Tasks,
         bus: EventBus,
+        clock: Clock,
     ) -> None:
         self._rest = rest
         self._handler = handler
@@ -57,6 +63,7 @@ class CommandDesk:
         self._deferred = frozenset(d.name for d in definitions if d.deferred)
         self._tasks = tasks
         self._bus = bus
+        self._clock = clock
 
     def take(self, data: dict[str, Any]) -> None:
         """Begin to answer an interaction; returns at once.
@@ -90,22 +97,31 @@ class CommandDesk:
 
     async def _answer_deferred(self, request: CommandRequest) -> None:
         """Claim, then show "is thinking"; then nothing that the handler does can be too slow."""
+        if self._clock.wall() - snowflake_time(request.interaction.id) > LATE_S:
+            await self._acknowledge(request)
         running = asyncio.create_task(self._asked(request, QUEUE_S), name="discord-command-claim")
         try:
             with self._rest.first_response(request.interaction):
                 await asyncio.wait({running}, timeout=CLAIM_FIRST_S)
-                try:
-                    await self._rest.acknowledge(request.interaction)
-                except LlmbotError as uncertain:
-                    # Discord may be showing "is thinking" already. And where it was too late, what
-                    # is claimed is answered in the channel.
-                    self._note(request, uncertain)
+                with contextlib.suppress(DiscordNotFoundError):
+                    # Where it was too late after all, what is claimed is answered in the channel.
+                    await self._acknowledge(request)
             reply = await running
             if reply is not None:
                 await self._rest.edit_original(request.interaction, reply.text)
         finally:
             running.cancel()
             await asyncio.wait({running})
+
+    async def _acknowledge(self, request: CommandRequest) -> None:
+        """Raises: DiscordNotFoundError: too late; Discord has told the user of no response."""
+        try:
+            await self._rest.acknowledge(request.interaction)
+        except DiscordNotFoundError:
+            raise
+        except LlmbotError as uncertain:
+            # Discord may be showing "is thinking" already; an answer must follow then.
+            self._note(request, uncertain)
 
     async def _answer_directly(self, request: CommandRequest) -> None:
         running = asyncio.create_task(

@@ -81,7 +81,7 @@ class DiscordConnection:
         unknowns = Unknowns(self._http, self._places, self._identity, self._tasks, clock.wall())
         rest = DiscordRestAdapter(self._http, lambda: self._identity.user_id)
         presence = GatewayPresence(clock)
-        desk = CommandDesk(rest, handler, commands, self._tasks, bus)
+        desk = CommandDesk(rest, handler, commands, self._tasks, bus, clock)
         self._router = EventRouter(handler, self._identity, self._places, unknowns, desk, bus)
         parts = Parts(
             client=self._client,

@@ -209,11 +209,15 @@ class Ladder:
 
     def pause_s(self) -> float:
         """Seconds before the next try: full jitter, growing while connections do not last."""
-        cap = self.settings.backoff_cap_s
-        if self.session is None and self._in_vain >= _IDENTIFY_FAILURES:
+        cap, doublings = self.settings.backoff_cap_s, self._failures
+        identifies_next = self.session is None or self._refusals >= self.settings.refusals_max
+        if identifies_next and self._in_vain >= _IDENTIFY_FAILURES:
             # Identifies that lead nowhere would use up the day's budget in hours.
             cap *= _IDENTIFY_CAP_FACTOR
-        ceiling = self.settings.backoff_base_s * 2**self._failures
+        elif self._refusals:
+            # Who refuses a resume is there, and after a few refusals the session is given up.
+            doublings = min(doublings, self._refusals)
+        ceiling = self.settings.backoff_base_s * 2**doublings
         pause = self.rng.uniform(0.0, min(cap, ceiling))
         asked = self.rng.uniform(*self.settings.invalid_session_s) if self._invalid else 0.0
         return max(pause, asked)
