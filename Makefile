@@ -35,8 +35,9 @@ bench: install-dev ## Measure llmbot beside a bare bot; QUICK=--quick for a shor
 	@$(BIN)/python -m benchmarks.run $(QUICK)
 	@$(BIN)/python -m benchmarks.trouble $(QUICK)
 
-crash: install-dev ## Kill the real bot with signal 9 again and again and count what was lost
+crash: install-dev ## Kill the real bot, then its stores alone, with signal 9 and count what was lost
 	@$(BIN)/python -m tests.crash.kills $(ARGS)
+	@$(BIN)/python -m tests.crash.stores
 
 simulate: install-dev ## Live days of traffic in seconds on a simulated world; SEEDS=0:20
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),0:20) $(ARGS)
