@@ -34,6 +34,7 @@ test: install-dev ## Run linters, type checker and tests
 bench: install-dev ## Measure llmbot beside a bare bot; QUICK=--quick for a short run
 	@$(BIN)/python -m benchmarks.run $(QUICK)
 	@$(BIN)/python -m benchmarks.trouble $(QUICK)
+	@$(BIN)/python -m benchmarks.documents $(QUICK)
 
 crash: install-dev ## Kill the real bot, then its stores alone, with signal 9 and count what was lost
 	@$(BIN)/python -m tests.crash.kills $(ARGS)
