@@ -44,7 +44,7 @@ export class Breakers {
 
 function told(breaker, now) {
   const at = moment(breaker.nextProbeAt);
-  const due = breaker.state === "open" && at !== null && at > now ? `probe in ${countdown(at - now)}` : "";
+  const due = breaker.state !== "open" || at === null ? "" : at > now ? `probe in ${countdown(at - now)}` : "the next message is its probe";
   const why = breaker.state === "closed" ? "" : (breaker.lastError ?? breaker.reason);
   return [due, breaker.held ? "held by hand" : "", why, breaker.failures ? `${breaker.failures} failures` : ""].filter(Boolean).join(" · ");
 }

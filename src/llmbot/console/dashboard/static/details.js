@@ -3,6 +3,7 @@ import { h } from "./dom.js";
 import { bytes, fullTimeOf, humanize, joined, milliseconds, moment, number, span, timeOf } from "./format.js";
 
 const DEPTH_MAX = 5;
+const LONG = 60; // characters that want a line of their own
 
 /** One value with the unit that its key names. */
 export function figure(key, value) {
@@ -44,10 +45,10 @@ export function details(value, key = "", depth = 0) {
   const entries = Object.entries(value);
   if (!entries.length) return h("span", { class: "nothing" }, "none");
   if (isTable(value)) return table(entries);
-  const simple = entries.filter(([, each]) => isPlain(each) || (Array.isArray(each) && each.every(isPlain)));
+  const simple = entries.filter(([, each]) => isPlain(each) || !Object.keys(each).length || (Array.isArray(each) && each.every(isPlain)));
   const deep = entries.filter((entry) => !simple.includes(entry));
   return h("div", { class: "details" },
-    simple.length ? h("dl", {}, simple.map(([name, each]) => h("div", {}, h("dt", {}, humanize(name)), h("dd", {}, details(each, name, depth + 1))))) : null,
+    simple.length ? h("dl", {}, simple.map(([name, each]) => h("div", { class: String(each).length > LONG ? "wide-field" : null }, h("dt", {}, humanize(name)), h("dd", {}, details(each, name, depth + 1))))) : null,
     deep.map(([name, each]) => h("section", {}, h("h4", {}, humanize(name)), details(each, name, depth + 1))));
 }
 

@@ -5,6 +5,7 @@ import { countdown, moment, span, timeOf } from "./format.js";
 import { store } from "./store.js";
 
 export const KINDS = { healthy: "good", degraded: "warn", unhealthy: "bad", maintenance: "pause", starting: "wait" };
+const PROBE = "Probe of";
 const TOLD = 2;
 const TITLES = {
   healthy: "All is well",
@@ -103,12 +104,15 @@ export class Hero {
     const since = this.sinceAt === null ? "" : `for ${span(now - this.sinceAt)}, since ${timeOf(this.sinceAt)}`;
     say(this.since, [since, `up ${span(status.uptimeSeconds)}`].filter(Boolean).join(" · "));
     const due = upcoming(now);
-    const words = due.map(([what, at]) => `${what}|${countdown(at - now)}`).join("\n");
+    const words = due.map(([what, at]) => `${what}|${left(at, now)}`).join("\n");
     if (words === this.due) return;
     this.due = words;
-    fill(this.next, due.map(([what, at]) => h("li", {}, icon("next"), h("span", {}, what), h("strong", { class: "countdown" }, countdown(at - now)))));
+    fill(this.next, due.map(([what, at]) => h("li", {}, icon("next"), h("span", {}, what), h("strong", { class: "countdown" }, left(at, now)))));
   }
 }
+
+/** A probe whose time has come needs a message to be it. */
+const left = (at, now) => (at > now ? countdown(at - now) : "with the next message");
 
 /** What the bot will do next, and when, in seconds since the epoch. */
 export function upcoming(now) {
@@ -116,12 +120,12 @@ export function upcoming(now) {
   const due = [];
   const add = (what, told) => {
     const at = moment(told);
-    if (at !== null && at > now) due.push([what, at]);
+    if (at !== null) due.push([what, at]);
   };
-  for (const [name, breaker] of Object.entries(circuits)) if (breaker?.state === "open") add(`Probe of ${name}`, breaker.nextProbeAt);
+  for (const [name, breaker] of Object.entries(circuits)) if (breaker?.state === "open") add(`${PROBE} ${name}`, breaker.nextProbeAt);
   for (const [name, figures] of Object.entries(model?.models ?? {})) {
     for (const quota of Object.values(figures.quota)) if (quota.remaining === 0) add(`Quota of ${name} is back`, quota.resetsAt);
   }
   add("The pause of automation ends", rails?.pausedUntil);
-  return due.sort(([, one], [, other]) => one - other).slice(0, 4);
+  return due.filter(([what, at]) => at > now || what.startsWith(PROBE)).sort(([, one], [, other]) => one - other).slice(0, 4);
 }

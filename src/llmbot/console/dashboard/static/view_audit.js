@@ -13,12 +13,12 @@ export class AuditView {
   constructor(place, [wanted]) {
     this.records = [];
     this.open = new Set(wanted ? [wanted] : []);
-    this.search = h("input", { type: "search", placeholder: "Search: a name, an action, a reason…", "aria-label": "Search the audit and the incidents", value: wanted ?? null, on: { input: () => this.draw() } });
+    this.search = h("input", { type: "search", placeholder: "Search audit and incidents…", "aria-label": "Search the audit and the incidents", value: wanted ?? null, on: { input: () => this.draw() } });
     this.count = h("p", { class: "small", role: "status" });
     this.list = h("ul", { class: "audit" });
     this.incidents = h("ul", { class: "audit" });
     this.others = h("section", { class: "panel" }, h("h2", {}, "Incidents that match"), this.incidents);
-    fill(place, h("div", { class: "view-head" }, h("h1", { class: "view-title" }, "Audit"), this.search, h("button", { class: "quiet", on: { click: () => this.read() } }, "Read again")),
+    fill(place, h("div", { class: "view-head" }, h("h1", { class: "view-title" }, "Audit"), h("div", { class: "buttons" }, this.search, h("button", { class: "quiet", on: { click: () => this.read() } }, "Read again"))),
       h("p", { class: "lead" }, "Each action leaves one record: who, what, the state before and after, and what came of it. Records are chained, so that none can be changed or cut unseen; ", h("code", {}, "llmbot audit verify"), " proves it."),
       this.others, h("section", { class: "panel" }, h("h2", {}, "Records"), this.count, this.list));
     this.stop = store.on("incidents", () => this.draw());
@@ -59,8 +59,11 @@ export class AuditView {
     const more = h("details", { open: this.open.has(id) },
       h("summary", {}, chip(kind, word), h("strong", {}, [record.action, record.target].filter(Boolean).join(" ")),
         h("span", { class: "small" }, `by ${record.who} · ${joined(milliseconds(record.durationMs))}`), h("time", { class: "small", title: fullTimeOf(at) }, timeOf(at))),
-      details({ ...(detail ? { detail } : {}), ...(code ? { code } : {}), asked: options, before, after, record: `number ${number}, id ${id}` }));
+      details(told({ detail, code, asked: told(options), before, after, record: `number ${number}, id ${id}` })));
     more.addEventListener("toggle", () => (more.open ? this.open.add(id) : this.open.delete(id)));
     return h("li", {}, more);
   }
 }
+
+/** What says something; an empty word or list says nothing. */
+const told = (all) => Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && value !== "" && (typeof value !== "object" || Object.keys(value).length)));

@@ -4,7 +4,7 @@ import { find } from "./actions.js";
 import { post } from "./api.js";
 import { details } from "./details.js";
 import { chip, h } from "./dom.js";
-import { humanize } from "./format.js";
+import { bytes, fullTimeOf, joined, moment } from "./format.js";
 import { Pane, Panes } from "./pane.js";
 import { store } from "./store.js";
 
@@ -47,10 +47,14 @@ function files(all) {
     h("tbody", {}, entries.map(([name, file]) => {
       const { valid: good, status, ...rest } = file;
       return h("tr", {}, h("td", {}, chip(good ? "good" : "bad", good ? "valid" : status)), h("th", { scope: "row" }, name),
-        h("td", {}, h("details", {}, h("summary", { class: "small" }, Object.entries(rest).filter(([, value]) => value !== null && typeof value !== "object").slice(0, 3).map(([key, value]) => `${humanize(key)} ${value}`).join(" · ") || "more"), details(rest))),
+        h("td", {}, h("details", {}, h("summary", { class: "small" }, summary(rest)), details(rest))),
         h("td", {}, h("div", { class: "buttons" },
           act.button("datastore/validate", name, { label: "Validate", "aria-label": `Validate ${name}` }),
           act.button("datastore/recover", name, { label: "Recover", asks: true, "aria-label": `Recover ${name}` }),
           act.button("datastore/restore", name, { label: "Restore", "aria-label": `Restore ${name}` }))));
     }))));
 }
+
+const summary = ({ problem, bytes: size, savedAt, generations }) => [
+  problem, joined(bytes(size)), savedAt ? `saved ${fullTimeOf(moment(savedAt))}` : "", `${generations} older ${generations === 1 ? "version" : "versions"}`,
+].filter(Boolean).join(" · ");

@@ -26,7 +26,7 @@ export class ServicesView extends Panes {
         about: "In start order. A restart takes those along that depend on it.", every: EVERY_S,
         read: async () => store.sections.services, draw: (answer) => services(answer?.services ?? {}),
       }),
-      ...READ.filter(([path]) => has("GET", path)).map(([path, title, about, actions = []]) =>
+      ...READ.filter(([path]) => has("GET", path) || has("GET", path.replace(/[^/]+$/, "{name}"))).map(([path, title, about, actions = []]) =>
         new Pane(title, { read: path, about, draw: (answer) => details(answer), tools: actions.map((id) => act.button(id)) })),
     ]);
   }
