@@ -80,9 +80,10 @@ class PlaneDesk:
         """See `Desk`."""
         await self.house.journal.add("rails.killed", reason=reason, by=by)
 
-    async def pause(self, reason: str, by: str) -> None:
+    async def pause(self, reason: str, by: str, for_s: float | None = None) -> None:
         """See `Desk`."""
-        await self.house.journal.add("rails.paused", reason=reason, by=by)
+        until = None if for_s is None else self.house.rails.clock.wall() + for_s
+        await self.house.journal.add("rails.paused", reason=reason, by=by, until=until)
 
     async def verify(self) -> Sequence[Check]:
         """See `Desk`."""
@@ -139,6 +140,21 @@ async def test_the_kill_switch_refuses_a_run_by_hand_too(house: Plane) -> None:
         assert refused.json()["refused"]["kill switch"] == "stop"
         await api.post("/api/runbooks/kill", json={})
         assert (await api.post("/api/runbooks/disk/run", json={})).status_code == 200
+
+
+async def test_a_pause_ends_when_its_minutes_are_over(house: Plane) -> None:
+    """A pause with minutes refuses what is automatic until then, and no longer."""
+    async with client(PlaneDesk(house)) as api:
+        await api.post("/api/runbooks/pause", json={"reason": "a test", "minutes": 2})
+        clock = house.rails.clock
+        assert isinstance(clock, ManualClock)
+        clock.advance(119)
+        assert house.rails.pause == "a test"
+        clock.advance(2)
+        assert house.rails.pause == ""
+        await api.post("/api/runbooks/pause", json={"reason": "for good"})
+        clock.advance(10_000)
+        assert house.rails.pause == "for good"
 
 
 def test_the_desk_answers_nothing_before_the_bot_is_put_together() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmbot.app.healing_wiring import ControlPlane
+from llmbot.console.facts import moment
 from llmbot.operations.catalog.shelf import RUNBOOKS
 from llmbot.operations.causes import CAUSES
 from llmbot.operations.checklist import validate_all
@@ -131,7 +132,8 @@ class BotDesk:
         return {
             "mode": str(plane.executor.mode),
             "killed": plane.rails.killed,
-            "paused": plane.rails.paused,
+            "paused": plane.rails.pause,
+            "pausedUntil": moment(plane.rails.paused_until_s) if plane.rails.pause else None,
             "storm": plane.rails.storm,
             "running": plane.rails.running,
             "setAside": plane.rails.set_aside(),
@@ -183,6 +185,8 @@ class BotDesk:
         """See `Desk.kill`."""
         await self._plane.journal.add("rails.killed", reason=reason, by=by)
 
-    async def pause(self, reason: str, by: str) -> None:
+    async def pause(self, reason: str, by: str, for_s: float | None = None) -> None:
         """See `Desk.pause`."""
-        await self._plane.journal.add("rails.paused", reason=reason, by=by)
+        plane = self._plane
+        until = None if for_s is None else plane.healing.clock.wall() + for_s
+        await plane.journal.add("rails.paused", reason=reason, by=by, until=until)

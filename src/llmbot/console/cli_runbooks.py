@@ -83,7 +83,12 @@ def _people_commands(books: typer.Typer, find: Find) -> None:
 
     @books.command("pause", help="Pause what is automatic with a reason; without one go on.")
     def pause(
-        reason: Annotated[str, typer.Argument(help="Why.")] = "", data_dir: DataDir = None
+        reason: Annotated[str, typer.Argument(help="Why.")] = "",
+        minutes: Annotated[
+            float | None, typer.Option(help="After which it ends by itself.", min=0.1)
+        ] = None,
+        data_dir: DataDir = None,
     ) -> None:
-        done = find(data_dir).ask("POST", "/api/runbooks/pause", {"reason": reason})
+        body = {"reason": reason, **({} if minutes is None else {"minutes": minutes})}
+        done = find(data_dir).ask("POST", "/api/runbooks/pause", body)
         typer.echo(done["detail"])

@@ -62,8 +62,8 @@ class Desk(Protocol):
         """Throw the kill switch with a reason; an empty reason lets automation act again."""
         ...
 
-    async def pause(self, reason: str, by: str) -> None:
-        """Pause what is automatic with a reason; an empty reason ends the pause."""
+    async def pause(self, reason: str, by: str, for_s: float | None = None) -> None:
+        """Pause what is automatic with a reason, for so long; an empty reason ends the pause."""
         ...
 
     async def verify(self) -> Sequence[Check]:

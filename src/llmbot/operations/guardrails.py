@@ -80,6 +80,9 @@ class Rails:
     killed: str = ""
     """The kill switch with its reason; empty while automation may act."""
     paused: str = ""
+    """Why a person paused what is automatic; see `pause` for whether that still holds."""
+    paused_until_s: float | None = None
+    """When the pause ends by itself, in seconds since the Unix epoch, or None."""
     running: str = ""
     """Name of the runbook that runs now."""
     _starts: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=_KEPT))
@@ -107,6 +110,12 @@ class Rails:
         """Whether too many alarms came at once: collect, do not act, tell a human."""
         return self.clock.monotonic() < self._storm_until
 
+    @property
+    def pause(self) -> str:
+        """Why automation rests now; empty where nobody paused it or the pause is over."""
+        over = self.paused_until_s is not None and self.clock.wall() >= self.paused_until_s
+        return "" if over else self.paused
+
     def hear(self, entry: Entry) -> None:
         """Learn from the journal; entries of earlier lives count as of their wall-clock time."""
         at = self.clock.monotonic() - max(0.0, self.clock.wall() - entry.at_s)
@@ -123,6 +132,8 @@ class Rails:
                 self.killed = entry.text("reason")
             case "rails.paused":
                 self.paused = entry.text("reason")
+                until = entry.data.get("until")
+                self.paused_until_s = float(until) if isinstance(until, int | float) else None
 
     def _ended(self, entry: Entry, at: float) -> None:
         found = self._acting.pop(entry.text("run"), None)
@@ -177,8 +188,8 @@ class Rails:
         up = now - self.started_s
         if up < settings.quiet_start_s:
             refusals.append(Refusal("quiet start", f"the bot runs for {up:.0f} s only"))
-        if self.paused:
-            refusals.append(Refusal("pause", self.paused))
+        if self.pause:
+            refusals.append(Refusal("pause", self.pause))
         if self.storm:
             refusals.append(Refusal("storm", "many alarms at once: collecting, not acting"))
         aside = self._books.get(runbook, _Book()).set_aside

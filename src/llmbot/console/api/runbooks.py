@@ -16,6 +16,7 @@ from llmbot.operations.executor import Outcome, Result
 from llmbot.operations.runbook import Runbook
 
 Name = Annotated[str, Path(max_length=60, description="name of a runbook")]
+MINUTES_MAX = 7 * 24 * 60.0
 _GOOD = {Outcome.MENDED, Outcome.NOTHING, Outcome.TOLD, Outcome.WAITS}
 
 
@@ -30,6 +31,14 @@ class ReasonBody(Body):
     """A switch with its reason; an empty reason puts it back."""
 
     reason: str = Field("", max_length=300)
+
+
+class PauseBody(ReasonBody):
+    """A pause with its reason and its end; an empty reason ends it at once."""
+
+    minutes: float | None = Field(
+        None, gt=0, le=MINUTES_MAX, description="after which it ends by itself"
+    )
 
 
 class RunShape(Shape):
@@ -114,8 +123,9 @@ def _rail_routes(routes: APIRouter, desk: GetDesk) -> None:
         return DoneShape(detail=body.reason or "automation may act again")
 
     @routes.post("/pause", summary="Pause what is automatic, or with no reason go on")
-    async def pause(body: ReasonBody) -> DoneShape:
-        await desk().pause(body.reason, "operator")
+    async def pause(body: PauseBody) -> DoneShape:
+        for_s = None if body.minutes is None else 60 * body.minutes
+        await desk().pause(body.reason, "operator", for_s)
         return DoneShape(detail=body.reason or "the pause is over")
 
 

@@ -12,7 +12,7 @@ export function figure(key, value) {
   if (typeof value === "number") {
     if (/bytes?$|^heap|size$/i.test(key) && Math.abs(value) > 999) return h("span", { title: `${value} bytes` }, joined(bytes(value)));
     if (/(?:[a-z]Ms|^ms)$/.test(key)) return joined(milliseconds(value));
-    if (/(?:seconds|age|held|wait)$|S$/.test(key) && value < 1e9) return span(value);
+    if (/(?:[sS]econds|[aA]ge|held|wait)$/.test(key) && value < 1e9) return span(value);
     if (/(?:At|Since|^since|^at)$/.test(key)) return when(value);
     if (/percent$/i.test(key)) return `${number(value)} %`;
     return number(value);
@@ -20,6 +20,9 @@ export function figure(key, value) {
   if (typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value)) return when(value);
   return String(value);
 }
+
+/** A key as words; the unit at its end stands beside the figure. */
+const named = (key) => humanize(key.replace(/(?<=[a-z])(?:Ms|Seconds|Bytes|Percent)$/, ""));
 
 function when(value) {
   const at = moment(value);
@@ -48,7 +51,7 @@ export function details(value, key = "", depth = 0) {
   const simple = entries.filter(([, each]) => isPlain(each) || !Object.keys(each).length || (Array.isArray(each) && each.every(isPlain)));
   const deep = entries.filter((entry) => !simple.includes(entry));
   return h("div", { class: "details" },
-    simple.length ? h("dl", {}, simple.map(([name, each]) => h("div", { class: String(each).length > LONG ? "wide-field" : null }, h("dt", {}, humanize(name)), h("dd", {}, details(each, name, depth + 1))))) : null,
+    simple.length ? h("dl", {}, simple.map(([name, each]) => h("div", { class: String(each).length > LONG ? "wide-field" : null }, h("dt", {}, named(name)), h("dd", {}, details(each, name, depth + 1))))) : null,
     deep.map(([name, each]) => h("section", {}, h("h4", {}, humanize(name)), details(each, name, depth + 1))));
 }
 
@@ -62,7 +65,7 @@ function list(value, key, depth) {
 function table(entries, named = true) {
   const keys = [...new Set(entries.flatMap(([, row]) => Object.keys(row)))];
   return h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-    h("thead", {}, h("tr", {}, named ? h("th", { scope: "col" }, "Name") : null, keys.map((key) => h("th", { scope: "col" }, humanize(key))))),
+    h("thead", {}, h("tr", {}, named ? h("th", { scope: "col" }, "Name") : null, keys.map((key) => h("th", { scope: "col" }, named(key))))),
     h("tbody", {}, entries.map(([name, row]) => h("tr", {}, named ? h("th", { scope: "row" }, name) : null,
       keys.map((key) => h("td", {}, isPlain(row[key]) ? figure(key, row[key]) : details(row[key], key, DEPTH_MAX - 1))))))));
 }

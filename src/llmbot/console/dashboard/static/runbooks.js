@@ -1,6 +1,6 @@
 // What the bot does by itself: its runbooks, their runs, and the switches over all of it.
 import { act } from "./act.js";
-import { has } from "./api.js";
+import { get, has } from "./api.js";
 import { details } from "./details.js";
 import { chip, h } from "./dom.js";
 import { moment, timeOf } from "./format.js";
@@ -12,6 +12,8 @@ const MODES = {
   observe: "only watches: HEALING_MODE=act lets it act",
 };
 const EVERY_S = 5;
+const RUNS_SHOWN = 50;
+const TRIED = new Set(["mended", "failed", "rolled back"]);
 
 export class RunbookPanes {
   constructor() {
@@ -42,9 +44,9 @@ export class RunbookPanes {
     if (!has("GET", "/api/runbooks/rails")) return null;
     return new Pane("Automation", {
       read: "/api/runbooks/rails", every: EVERY_S, about: "What may act by itself, and how often.",
-      draw: ({ mode, killed, paused, storm, running, setAside, ...rest }) => [
+      draw: ({ mode, killed, paused, pausedUntil, storm, running, setAside, ...rest }) => [
         h("p", { class: "buttons" },
-          killed ? chip("bad", `kill switch: ${killed}`) : paused ? chip("pause", `paused: ${paused}`) : chip(mode === "act" ? "good" : "wait", MODES[mode] ?? mode),
+          killed ? chip("bad", `kill switch: ${killed}`) : paused ? chip("pause", `paused: ${paused}${pausedUntil ? `, until ${timeOf(moment(pausedUntil))}` : ""}`) : chip(mode === "act" ? "good" : "wait", MODES[mode] ?? mode),
           storm ? chip("warn", "storm") : null, running?.length ? chip("wait", `runs: ${[running].flat().join(", ")}`) : null),
         this.#switches(paused, killed),
         h("details", {}, h("summary", { class: "small" }, "Caps, journal, notices"), details({ ...rest, setAside })),
@@ -54,12 +56,14 @@ export class RunbookPanes {
 
   #books() {
     return new Pane("Runbooks", {
-      read: "/api/runbooks", about: "Each names the causes that it mends and the steps that it takes.",
-      draw: ({ runbooks }) => h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-        h("thead", {}, h("tr", {}, ["Runbook", "For", "Steps", "State", ""].map((title) => h("th", { scope: "col" }, title)))),
+      about: "Each names the causes that it mends and the steps that it takes; trusted is what it earned in this life of the bot.",
+      read: async () => ({ ...(await get("/api/runbooks")), trust: earned((await get("/api/runbooks/history")).runs) }),
+      draw: ({ runbooks, trust }) => h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
+        h("thead", {}, h("tr", {}, ["Runbook", "For", "Steps", "State", "Trust", ""].map((title) => h("th", { scope: "col" }, title)))),
         h("tbody", {}, Object.values(runbooks).map((book) => h("tr", {},
           h("th", { scope: "row" }, book.title, h("div", { class: "small" }, book.name)), h("td", {}, book.causes.join(", ")), h("td", {}, book.steps.join(" → ")),
           h("td", {}, book.setAside ? chip("pause", `set aside: ${book.setAside}`) : book.asks.length ? chip("warn", `asks: ${book.asks.join(", ")}`) : chip("good", "ready")),
+          h("td", {}, trust[book.name] ?? "–"),
           h("td", {}, h("div", { class: "buttons" }, this.dryRun(book.name), this.run(book.name),
             book.asks.length || book.setAside ? act.button("runbooks/approve", book.name, { label: "Approve", then: () => this.#again(), "aria-label": `Approve ${book.name}` }) : null))))))),
     });
@@ -70,9 +74,27 @@ export class RunbookPanes {
     return new Pane("Runs", {
       read: "/api/runbooks/history", every: EVERY_S,
       draw: ({ runs }) => (runs.length ? h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-        h("thead", {}, h("tr", {}, Object.keys(runs[0]).map((key) => h("th", { scope: "col" }, key)))),
-        h("tbody", {}, runs.slice(0, 50).map((run) => h("tr", {}, Object.entries(run).map(([key, value]) =>
-          h("td", {}, key === "at" ? timeOf(moment(value)) : typeof value === "object" && value !== null ? details(value, key, 3) : String(value ?? "–")))))))) : h("p", { class: "nothing" }, "No runbook has run yet.")),
+        h("thead", {}, h("tr", {}, ["At", "Runbook", "For", "By", "Outcome", "Steps"].map((title) => h("th", { scope: "col" }, title)))),
+        h("tbody", {}, runs.slice(0, RUNS_SHOWN).map((run) => h("tr", {},
+          h("td", {}, timeOf(moment(run.at))), h("th", { scope: "row" }, run.runbook), h("td", {}, [run.cause, run.subjects].flat().filter(Boolean).join(", ")), h("td", {}, run.by || "itself"),
+          h("td", {}, chip(OUTCOMES[run.outcome] ?? "wait", run.outcome), run.reason ? h("div", { class: "small" }, run.reason) : null),
+          h("td", {}, run.steps.length ? h("details", {}, h("summary", { class: "small" }, `${run.steps.length} steps`), h("ol", { class: "timeline" }, run.steps.map(step))) : "–")))))) : h("p", { class: "nothing" }, "No runbook has run yet.")),
     });
   }
+}
+
+const OUTCOMES = { mended: "good", "nothing to do": "good", told: "good", failed: "bad", aborted: "bad", "rolled back": "warn", refused: "pause", "awaits approval": "pause" };
+
+const step = ({ at, what, ...rest }) => h("li", {}, h("time", {}, timeOf(moment(at))), h("span", {}, [what.replace("step.", ""), ...Object.values(rest).filter((each) => typeof each === "string" && each)].join(" · ")));
+
+/** Of how many runs each runbook mended what it was run for; a run that still goes on says nothing. */
+function earned(runs) {
+  const all = {};
+  for (const { runbook, outcome } of runs) {
+    if (!TRIED.has(outcome)) continue;
+    const one = (all[runbook] ??= { tried: 0, mended: 0 });
+    one.tried += 1;
+    one.mended += outcome === "mended";
+  }
+  return Object.fromEntries(Object.entries(all).map(([name, { tried, mended }]) => [name, `mended ${mended} of ${tried}`]));
 }

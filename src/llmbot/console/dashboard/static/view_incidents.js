@@ -40,12 +40,13 @@ export class IncidentsView {
   #wrong() {
     const { diagnosis } = store.sections;
     if (!diagnosis) return;
-    const key = JSON.stringify([diagnosis.well, diagnosis.storm, diagnosis.causes.map(({ forSeconds, ...rest }) => rest)]);
+    const key = JSON.stringify([diagnosis.well, diagnosis.storm, diagnosis.conditions, diagnosis.causes.map(({ forSeconds, ...rest }) => rest)]);
     if (key === this.wrongKey) return;
     this.wrongKey = key;
     fill(this.now,
       diagnosis.storm ? h("p", {}, chip("bad", "storm"), " So much goes wrong at once that only what is safe is done automatically.") : null,
       diagnosis.well ? h("p", {}, chip("good", "well"), " No sensor finds a cause for concern.") : diagnosis.causes.map((cause) => this.#cause(cause)),
+      diagnosis.conditions?.length ? h("div", {}, h("h3", {}, "Conditions that last"), h("ul", { class: "rows" }, diagnosis.conditions.map((each) => h("li", {}, chip("warn", "lasts"), h("strong", {}, each.name), h("span", { class: "row-facts" }, each.evidence))))) : null,
       h("details", {}, h("summary", { class: "small" }, `${Object.keys(diagnosis.sensors ?? {}).length} sensors`), details(diagnosis.sensors ?? {})));
   }
 
