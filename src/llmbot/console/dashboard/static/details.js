@@ -22,7 +22,7 @@ export function figure(key, value) {
 }
 
 /** A key as words; the unit at its end stands beside the figure. */
-const named = (key) => humanize(key.replace(/(?<=[a-z])(?:Ms|Seconds|Bytes|Percent)$/, ""));
+const titleOf = (key) => humanize(key.replace(/(?<=[a-z])(?:Ms|Seconds|Bytes|Percent)$/, ""));
 
 function when(value) {
   const at = moment(value);
@@ -51,7 +51,7 @@ export function details(value, key = "", depth = 0) {
   const simple = entries.filter(([, each]) => isPlain(each) || !Object.keys(each).length || (Array.isArray(each) && each.every(isPlain)));
   const deep = entries.filter((entry) => !simple.includes(entry));
   return h("div", { class: "details" },
-    simple.length ? h("dl", {}, simple.map(([name, each]) => h("div", { class: String(each).length > LONG ? "wide-field" : null }, h("dt", {}, named(name)), h("dd", {}, details(each, name, depth + 1))))) : null,
+    simple.length ? h("dl", {}, simple.map(([name, each]) => h("div", { class: String(each).length > LONG ? "wide-field" : null }, h("dt", {}, titleOf(name)), h("dd", {}, details(each, name, depth + 1))))) : null,
     deep.map(([name, each]) => h("section", {}, h("h4", {}, humanize(name)), details(each, name, depth + 1))));
 }
 
@@ -65,7 +65,7 @@ function list(value, key, depth) {
 function table(entries, named = true) {
   const keys = [...new Set(entries.flatMap(([, row]) => Object.keys(row)))];
   return h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-    h("thead", {}, h("tr", {}, named ? h("th", { scope: "col" }, "Name") : null, keys.map((key) => h("th", { scope: "col" }, named(key))))),
+    h("thead", {}, h("tr", {}, named ? h("th", { scope: "col" }, "Name") : null, keys.map((key) => h("th", { scope: "col" }, titleOf(key))))),
     h("tbody", {}, entries.map(([name, row]) => h("tr", {}, named ? h("th", { scope: "row" }, name) : null,
       keys.map((key) => h("td", {}, isPlain(row[key]) ? figure(key, row[key]) : details(row[key], key, DEPTH_MAX - 1))))))));
 }
