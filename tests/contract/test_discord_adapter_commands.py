@@ -25,6 +25,7 @@ from llmbot.conversation.messages import (
     CommandOption,
     CommandReply,
     CommandRequest,
+    InteractionRef,
 )
 from llmbot.kernel.events import Noted
 from llmbot.simulators.discord.server import DiscordSettings
@@ -245,3 +246,14 @@ async def test_refused_registration_is_told_and_not_fatal(at: Running) -> None:
         assert (await bot.heard.message()).content == "hello"
     told = [p.event for p in bot.bus.history if isinstance(p.event, Noted)]
     assert "50035" in told[0].detail
+
+
+async def test_a_command_that_is_told_twice_breaks_nothing(at: Running) -> None:
+    """Two first responses to one interaction side by side: edits wait, and both end."""
+    async with connected(at.base, commands=(PING, CHAT), heard=Heard()) as bot:
+        reference = InteractionRef(1, 2, "token")
+        first, second = (bot.rest.first_response(reference) for _ in range(2))
+        with first, second:
+            pass
+        with bot.rest.first_response(reference):
+            pass

@@ -11,8 +11,11 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
+from llmbot.adapters.discord_commands import APPLICATION_COMMAND, CommandDesk
 from llmbot.adapters.discord_facts import GatewayState
+from llmbot.adapters.discord_rest import DiscordRestAdapter
 from llmbot.adapters.discord_session import (
     End,
     Ending,
@@ -22,16 +25,14 @@ from llmbot.adapters.discord_session import (
     Session,
 )
 from llmbot.adapters.discord_tasks import Tasks
+from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.messages import (
-    CommandRequest,
     Inbound,
-    InteractionRef,
     SessionCursor,
     Source,
 )
 from llmbot.conversation.ports import GatewayHandler, KnownChannel
 from llmbot.kernel.clock import Clock, Random
-from llmbot.kernel.errors import DiscordNotFoundError, LlmbotError
 from llmbot.kernel.events import EventBus
 from tests.simulation.loop import LifeLoop, Timeline
 from tests.simulation.rest import SimulatedRest
@@ -40,7 +41,6 @@ from tests.simulation.server import APPLICATION_ID, OUR_ID, Event, Frame, Post, 
 GUILD_ID = 1
 _MENTION = f"<@{OUR_ID}>"
 _ZOMBIE_S = 20.0
-_COMMAND_S = 600.0
 
 
 @dataclass(slots=True)
@@ -164,6 +164,8 @@ class SimulatedConnection:
         self._ladder = Ladder(clock, rng, self._settings, api_is_discords=False)
         self._budget = IdentifyBudget(clock, self._settings.identify_spacing_s)
         self._tasks = Tasks(bus)
+        desk_rest = cast(DiscordRestAdapter, rest)
+        self._desk = CommandDesk(desk_rest, handler, DEFINITIONS, self._tasks, bus)
         self._up = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -333,7 +335,7 @@ class SimulatedConnection:
         elif event.kind == "delete":
             self._tell(lambda: self._handler.on_message_deleted(post.channel_id, post.id))
         else:
-            self._tasks.start(self._command(post), "discord-command")
+            self._tell(lambda: self._command(post))
 
     def _inbound(self, event: Event, source: Source) -> Inbound:
         post = event.post
@@ -358,28 +360,27 @@ class SimulatedConnection:
             replies_to_us=to_us,
         )
 
-    async def _command(self, post: Post) -> None:
-        """As `discord_commands.CommandDesk` answers a deferred command."""
-        interaction = InteractionRef(post.id, APPLICATION_ID, "token")
-        try:
-            await self.rest.acknowledge(post.id)
-        except DiscordNotFoundError:
-            return
-        except LlmbotError:
-            pass  # it may be shown already; an answer must follow then
-        channel = self._server.channels[post.channel_id]
-        request = CommandRequest(
-            name="chat",
-            user_id=post.author_id,
-            user_name=f"user{post.author_id}",
-            channel_id=post.channel_id,
-            guild_id=channel.guild_id,
-            options={"message": post.content},
-            interaction=interaction,
+    def _command(self, post: Post) -> None:
+        """What the real desk makes of a command."""
+        self._desk.take(
+            {
+                "id": str(post.id),
+                "application_id": str(APPLICATION_ID),
+                "token": "token",
+                "type": APPLICATION_COMMAND,
+                "guild_id": str(GUILD_ID),
+                "channel_id": str(post.channel_id),
+                "member": {
+                    "permissions": "0",
+                    "user": {"id": str(post.author_id), "username": f"user{post.author_id}"},
+                },
+                "data": {
+                    "name": "chat",
+                    "type": 1,
+                    "options": [{"name": "message", "type": 3, "value": post.content}],
+                },
+            }
         )
-        with contextlib.suppress(TimeoutError, LlmbotError):
-            async with asyncio.timeout(_COMMAND_S):
-                await self._handler.on_command(request)
 
     def _tell(self, call: Callable[[], None]) -> None:
         try:

@@ -73,6 +73,24 @@ class SimulatedClock:
         await asyncio.sleep(max(0.0, seconds))  # noqa: TID251 - this is the clock
 
 
+class _Task(asyncio.Task[Any]):
+    """A task whose place in a set is the same in every run: by number, not by address."""
+
+    number = 0
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class _Future(asyncio.Future[Any]):
+    """A future with such a place; see `_Task`."""
+
+    number = 0
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class LifeLoop(asyncio.BaseEventLoop):
     """One process's event loop, on virtual time."""
 
@@ -90,6 +108,7 @@ class LifeLoop(asyncio.BaseEventLoop):
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._count = 0
+        self._made = 0
 
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────
 
@@ -139,7 +158,10 @@ class LifeLoop(asyncio.BaseEventLoop):
         """A future of this loop."""
         if self.dead:
             raise Killed
-        return asyncio.Future(loop=self)
+        self._made += 1
+        future = _Future(loop=self)
+        future.number = self._made
+        return future
 
     def create_task(  # type: ignore[override] # as above
         self,
@@ -152,7 +174,23 @@ class LifeLoop(asyncio.BaseEventLoop):
         if self.dead:
             coro.close()
             raise Killed
-        return asyncio.Task(coro, loop=self, name=name, context=context)
+        self._made += 1
+        _Task.number = self._made  # it is hashed before it can be told its own
+        task = _Task(coro, loop=self, name=name or f"task {self._made}", context=context)
+        task.number = self._made
+        return task
+
+    def run_in_executor(  # type: ignore[override] # as above
+        self, executor: object, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """What a thread would do is done at once: a thread's time is nobody's to decide."""
+        del executor
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - told to who waits for it
+            future.set_exception(error)
+        return future
 
     def get_debug(self) -> bool:
         """Never."""

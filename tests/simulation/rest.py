@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +12,7 @@ from llmbot.conversation.messages import ChannelMessage, InteractionRef
 from llmbot.conversation.ports import Sent
 from llmbot.kernel.clock import Random
 from llmbot.kernel.errors import (
+    DiscordNotFoundError,
     DiscordRateLimitedError,
     DiscordUnavailableError,
     LlmbotError,
@@ -44,6 +47,7 @@ class SimulatedRest:
         self._loop = loop
         self._rng = rng
         self._weather = weather
+        self._first_response: dict[int, asyncio.Event] = {}
 
     async def send(
         self, channel_id: int, content: str, *, nonce: str, reply_to: int | None = None
@@ -91,17 +95,37 @@ class SimulatedRest:
         del channel_id
         return await self._call(lambda: self._server.message(message_id))
 
-    async def acknowledge(self, interaction_id: int) -> None:
-        """The first response to a command."""
-        await self._call(lambda: self._server.acknowledge(interaction_id), changes=True)
+    async def acknowledge(
+        self, interaction: InteractionRef, *, text: str | None = None, private: bool = False
+    ) -> None:
+        """See `DiscordRestAdapter.acknowledge`; only "is thinking" is said here."""
+        del text, private
+        await self._call(lambda: self._server.acknowledge(interaction.id), changes=True)
+
+    @contextmanager
+    def first_response(self, interaction: InteractionRef) -> Iterator[None]:
+        """See `DiscordRestAdapter.first_response`."""
+        given = self._first_response[interaction.id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            if self._first_response.get(interaction.id) is given:
+                del self._first_response[interaction.id]
+            given.set()
 
     async def edit_original(self, interaction: InteractionRef, content: str) -> Sent:
-        """See `DiscordRest.edit_original`."""
+        """See `DiscordRestAdapter.edit_original`."""
+        if (given := self._first_response.get(interaction.id)) is not None:
+            await given.wait()
 
         def act() -> Sent:
             post = self._server.edit(self._server.original(interaction.id).id, content)
             return Sent(post.id, post.content)
 
+        try:
+            return await self._call(act, changes=True)
+        except DiscordNotFoundError:
+            await self.acknowledge(interaction)
         return await self._call(act, changes=True)
 
     async def follow_up(self, interaction: InteractionRef, content: str) -> Sent:

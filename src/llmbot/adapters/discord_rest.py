@@ -158,7 +158,9 @@ class DiscordRestAdapter:
         try:
             yield
         finally:
-            del self._first_response[interaction.id]
+            # A command that Discord told twice has the second one's event here.
+            if self._first_response.get(interaction.id) is given:
+                del self._first_response[interaction.id]
             given.set()
 
     async def _acknowledged_late(self, interaction: InteractionRef) -> bool:
