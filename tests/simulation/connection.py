@@ -165,7 +165,7 @@ class SimulatedConnection:
         self._budget = IdentifyBudget(clock, self._settings.identify_spacing_s)
         self._tasks = Tasks(bus)
         desk_rest = cast(DiscordRestAdapter, rest)
-        self._desk = CommandDesk(desk_rest, handler, DEFINITIONS, self._tasks, bus)
+        self._desk = CommandDesk(desk_rest, handler, DEFINITIONS, self._tasks, bus, clock)
         self._up = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopping = asyncio.Event()

@@ -214,6 +214,12 @@ class World:
             return 0
         return int(self.disk.rows("SELECT COUNT(*) FROM jobs")[0][0])
 
+    def _open_jobs(self) -> int:
+        if not self._claimed():
+            return 0
+        open_ones = "SELECT COUNT(*) FROM jobs WHERE state NOT IN ('done', 'noticed', 'dead')"
+        return int(self.disk.rows(open_ones)[0][0])
+
     def _is_connected(self) -> bool:
         connection = self.life.connection if self.life is not None else None
         return connection is not None and connection.facts().state is GatewayState.READY
@@ -232,10 +238,8 @@ class World:
             if self.life is not None and self.life.ended:
                 self.bury("ended by itself")
                 self.start()
-            open_jobs = self.disk.rows(
-                "SELECT COUNT(*) FROM jobs WHERE state NOT IN ('done', 'noticed', 'dead')"
-            )[0][0]
-            fresh = (len(self.server.posts), self._claimed(), int(open_jobs))
+            open_jobs = self._open_jobs()
+            fresh = (len(self.server.posts), self._claimed(), open_jobs)
             # A gateway that failed again and again is left alone for minutes before the next try.
             if fresh != state or open_jobs or not self._is_connected():
                 state, since = fresh, now

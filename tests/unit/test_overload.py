@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.conversation import talk
 from tests.support.models import ScriptedModel
 
-from llmbot.conversation.jobs import Priority
+from llmbot.conversation.jobs import JobState, Priority
 from llmbot.conversation.load import Load
 from llmbot.kernel.clock import ManualClock, Random
 from llmbot.kernel.events import EventBus, JobFailed, JobMoved, ReplyDelivered
@@ -242,3 +242,21 @@ def test_what_is_over_is_forgotten_within_minutes() -> None:
         level for level, before in zip(levels, [None, *levels], strict=False) if level != before
     ]
     assert steps == [Degradation.HIGH, Degradation.MEDIUM, Degradation.LOW, Degradation.NONE]
+
+
+async def test_an_answer_that_waits_for_discord_is_not_shed(tmp_path: Path) -> None:
+    """Overload takes who comes, not the message whose answer is there and could not be sent yet."""
+    async with talk(tmp_path / "db", running=False) as t:
+        shed: list[int] = []
+        t.queue.shed = lambda job: shed.append(job.message_id)
+        t.queue.room = lambda: 1
+        await t.inbox.accept(t.question("first"), None)
+        first = await t.queue.next()
+        first.answer = "the whole answer"
+        t.queue.move(first, JobState.WAITING, "discord_unavailable")
+        t.queue.release(first)
+        later = [t.question("later") for _ in range(3)]
+        for inbound in later:
+            await t.inbox.accept(inbound, None)
+        assert first.message_id not in shed
+        assert shed == [inbound.message_id for inbound in later[1:]]

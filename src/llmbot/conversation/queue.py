@@ -172,6 +172,9 @@ class JobQueue:
         """The lease has ended; the job waits again or has ended, as its state says."""
         now = self._clock.monotonic()
         if job.state is JobState.WAITING:
+            if job.answer is not None or job.noticed:
+                # It has its answer, or was told to wait for it.
+                self._kept.add(job.message_id)
             delay = max(0.0, job.due_s - self._clock.wall())
             self._fair.put_back(job.order_key, now, due=now + delay)
         else:
