@@ -72,6 +72,6 @@ def patience_of(
     parking = Parking(queue, prospects, lambda: pool.limit, bus, clock)
     settings = settings or UsherSettings(silence_s=delivery.settings.silence_s)
     usher = Usher(queue, delivery, load, modes, bus, clock, settings)
-    delivery.words_for_silence = usher.words_for_silence
+    delivery.words_for_silence, delivery.make_room = usher.words_for_silence, usher.make_room
     queue.entered = usher.entered
     return Patience(load, parking, usher)

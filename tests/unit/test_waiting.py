@@ -251,3 +251,100 @@ async def test_a_dead_letter_can_be_seen_tried_again_and_dropped(tmp_path: Path)
         await t.store.tell(questions[1].message_id, "looked", "")
         assert await t.controls.dead_letters() == []
         assert (await t.store.counts())[JobState.DONE] == 1
+
+
+async def test_a_notice_that_somebody_deleted_is_no_loss(tmp_path: Path) -> None:
+    """Where the message that holds a notice is gone, the answer is sent anew."""
+    outage = Outage()
+    async with talk(tmp_path / "db", ScriptedModel(outage), quick=QUICK, trouble=PATIENT) as t:
+        inbound = t.question("hello?")
+        done = t.delivered(inbound.message_id)
+        t.inbox.on_message(inbound, None)
+        await shown(t, inbound.message_id)
+        t.discord.channels[100].clear()
+        outage.over = True
+        assert (await done).outcome == "answered"
+        assert t.reply(inbound.message_id) == "Back again."
+
+
+async def test_a_question_that_is_taken_back_takes_its_notice_along(tmp_path: Path) -> None:
+    """Nothing is left of a question that its author deleted while it waited, nor is it answered."""
+    async with talk(tmp_path / "db") as t:
+        t.breakers.get("scripted").trip("test")
+        inbound = t.question("hello?")
+        t.inbox.on_message(inbound, None)
+        await shown(t, inbound.message_id)
+        while t.queue.waiting(inbound.message_id) is None:
+            await t.bus.wait_for(JobMoved, timeout_s=10)
+        t.inbox.on_message_deleted(100, inbound.message_id)
+        async with asyncio.timeout(10):
+            while t.discord.ours(100):
+                t.discord.changed.clear()
+                await t.discord.changed.wait()
+        t.controls.reset_breaker("scripted", "well again")
+        assert (await t.ask("another")).outcome == "answered"
+        assert len(t.discord.ours(100)) == 1
+
+
+async def test_everyone_hears_in_the_order_of_their_questions(tmp_path: Path) -> None:
+    """In an outage each question of one person has its notice, and each notice its answer."""
+    async with talk(tmp_path / "db") as t:
+        t.breakers.get("scripted").trip("test")
+        questions = [t.question(f"number {n}") for n in range(5)]
+        done = [t.delivered(inbound.message_id) for inbound in questions]
+        for inbound in questions:
+            t.inbox.on_message(inbound, None)
+        for inbound in questions:
+            await shown(t, inbound.message_id)
+        notices = [(m.id, m.reply_to) for m in t.discord.ours(100)]
+        assert [asked for _, asked in notices] == [inbound.message_id for inbound in questions]
+        t.controls.reset_breaker("scripted", "well again")
+        assert {d.outcome for d in await asyncio.gather(*done)} == {"answered"}
+        assert [(m.id, m.reply_to) for m in t.discord.ours(100)] == notices
+        assert t.discord.calls.count("send") == len(questions)
+
+
+async def test_a_long_answer_comes_before_the_notices_below_it(tmp_path: Path) -> None:
+    """An answer that needs a second message takes back later notices: answers stay in order."""
+    words = " ".join(f"word{n}" for n in range(500))
+    model = ScriptedModel(lambda p: [words if "first" in p.turns[-1].text else "Short."])
+    async with talk(tmp_path / "db", model) as t:
+        t.breakers.get("scripted").trip("test")
+        first, second = t.question("first"), t.question("second")
+        done = [t.delivered(inbound.message_id) for inbound in (first, second)]
+        for inbound in (first, second):
+            t.inbox.on_message(inbound, None)
+        await shown(t, second.message_id)
+        t.controls.reset_breaker("scripted", "well again")
+        assert {d.outcome for d in await asyncio.gather(*done)} == {"answered"}
+        asked = [m.reply_to for m in t.discord.ours(100)]
+        assert asked == [first.message_id, first.message_id, second.message_id]
+        assert t.reply(second.message_id) == "Short."
+
+
+async def test_a_notice_of_unknown_fate_is_taken_back_too(tmp_path: Path) -> None:
+    """A notice whose call failed after Discord had taken it in is found, and kept in order."""
+    words = " ".join(f"word{n}" for n in range(500))
+    speak = asyncio.Event()
+    failed: list[str] = []
+    model = ScriptedModel(lambda p: [speak, words] if "first" in p.turns[-1].text else ["Short."])
+
+    def late(call: str) -> DiscordUnavailableError | None:
+        if call != "send" or failed or len(discord.ours(100)) < 2:
+            return None
+        failed.append(call)
+        return DiscordUnavailableError("502 after it had accepted")
+
+    discord = MemoryDiscord(late_fault=late)
+    delivery = DeliverySettings(silence_s=0.02)
+    async with talk(tmp_path / "db", model, discord=discord, delivery=delivery) as t:
+        first, second = t.question("first"), t.question("second")
+        done = [t.delivered(inbound.message_id) for inbound in (first, second)]
+        for inbound in (first, second):
+            t.inbox.on_message(inbound, None)
+        await shown(t, second.message_id)
+        speak.set()
+        assert {d.outcome for d in await asyncio.gather(*done)} == {"answered"}
+        asked = [m.reply_to for m in t.discord.ours(100)]
+        assert asked == [first.message_id, first.message_id, second.message_id]
+        assert t.reply(second.message_id) == "Short."

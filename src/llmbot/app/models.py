@@ -18,9 +18,9 @@ from llmbot.resilience.breakers import Breakers
 
 GEMINI = "gemini"
 
-PROVIDER_BREAKER = BreakerSettings(pause_s=1.5, pause_max_s=8.0)
-MODEL_BREAKER = BreakerSettings(pause_s=1.5, pause_max_s=8.0, named_wait_opens=True)
-"""The longest pause is about how long the end of an outage may go unnoticed; one probe in eight
+PROVIDER_BREAKER = BreakerSettings(pause_s=1.5, pause_max_s=4.0)
+MODEL_BREAKER = BreakerSettings(pause_s=1.5, pause_max_s=4.0, named_wait_opens=True)
+"""The longest pause is about how long the end of an outage may go unnoticed; one probe in four
 seconds is no load for a provider. A quota names its wait: the model is left alone for so long."""
 
 

@@ -57,7 +57,7 @@ def build_patience(
         served = load.room(limits.queue_wait_max_s, least=least)
         return None if served is None else served + len(parking)
 
-    delivery.words_for_silence = usher.words_for_silence
+    delivery.words_for_silence, delivery.make_room = usher.words_for_silence, usher.make_room
     queue.entered = usher.entered
     queue.room = room
     return Patience(load, parking, usher)

@@ -193,7 +193,7 @@ class DrillRunner:
 
 def _is_first_part(nonce: object) -> bool:
     """Whether a message of the bot begins an answer; `kernel.ids.part_nonce` names the parts."""
-    return not isinstance(nonce, str) or "-" not in nonce or nonce.endswith("-0")
+    return not isinstance(nonce, str) or "-" not in nonce or nonce.split("-")[1] == "0"
 
 
 def told(verdict: Verdict) -> str:

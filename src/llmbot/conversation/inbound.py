@@ -118,7 +118,11 @@ class Inbox:
             self._withdraw(held)
         elif not self.changes.deleted(message_id):
             job = self._queue.waiting(message_id)
-            if job is not None and not job.parts and self._queue.withdraw(message_id) is not None:
+            if job is not None and (job.parts or job.unsure):
+                # A notice stands where the answer would: whoever has the job next takes it back.
+                job.withdrawn = True
+                self._queue.bring_forward(message_id)
+            elif job is not None and self._queue.withdraw(message_id) is not None:
                 self._withdraw(job)
 
     def on_session(

@@ -100,6 +100,9 @@ class Job:
     `noticed` is the notice that the user was shown while the job waits on; `in_flight_before` says
     that an earlier life had begun it, so that parts of the reply may stand on Discord unrecorded.
     `told` is the last notice given while it waited for its turn.
+    `unsure` says that a notice is on its way to Discord, or may stand there though its call failed.
+    `spread` says that its answer takes more than one message, and nothing may come between them.
+    `gone` counts by part how often what stood there was deleted.
     `rules` are what server, channel and user want, read anew at each attempt.
     `changes` counts edits that let its answer begin anew; `withdrawn` says that its author took it
     back before the first word.
@@ -127,6 +130,9 @@ class Job:
     withdrawn: bool = False
     aside: bool = False
     step_aside: Callable[[], None] = _hold_on
+    unsure: bool = False
+    spread: bool = False
+    gone: dict[int, int] = field(default_factory=dict)
 
     @property
     def message_id(self) -> int:

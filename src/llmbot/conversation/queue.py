@@ -64,7 +64,7 @@ class JobQueue:
 
     def put(self, job: Job) -> None:
         """Let a claimed job wait for its turn; sheds another when more wait than can be served."""
-        fresh = job.message_id not in self._jobs and not job.pauses
+        fresh = job.message_id not in self._jobs
         if fresh and self.entered is not None:
             self.entered(job)
         now = self._clock.monotonic()
@@ -206,9 +206,20 @@ class JobQueue:
             return None
         return job
 
-    def is_first(self, job: Job) -> bool:
-        """Whether a job waits and no earlier one of its author in its channel is still open."""
-        return self._fair.is_first(job.order_key, job.message_id)
+    def may_speak(self, job: Job) -> bool:
+        """Whether all earlier ones of its author in its channel have their place on Discord.
+
+        A notice given before would stand above theirs, and the answers in the wrong order.
+        """
+        answering = self._fair.in_flight_of(job.order_key)
+        if answering is not None and (answering.spread or not answering.parts):
+            return False
+        first = self._fair.first_of(job.order_key)
+        return first is None or first is job or bool(first.parts)
+
+    def behind(self, job: Job) -> list[Job]:
+        """The later messages of its author in its channel that wait, in their order."""
+        return self._fair.behind(job.order_key, job.message_id)
 
     def leased(self, message_id: int) -> Job | None:
         """A job that is being answered, or None."""

@@ -36,8 +36,11 @@ class Sink(Protocol):
     preface: str
     """What stands before the answer; empty where it stands in its place."""
 
-    async def send(self, part: int, text: str) -> Sent:
-        """Send a part for the first time, or again after an unknown outcome."""
+    async def send(self, part: int, text: str, *, again: int = 0) -> Sent:
+        """Send a part for the first time, or again after an unknown outcome.
+
+        `again` counts how often what stood there was deleted: each makes a new message.
+        """
         ...
 
     async def edit(self, part: int, discord_id: int, text: str) -> None:
@@ -85,9 +88,9 @@ class ChannelSink:
         self._question_id = question_id
         self._first_id = first_id
 
-    async def send(self, part: int, text: str) -> Sent:
+    async def send(self, part: int, text: str, *, again: int = 0) -> Sent:
         """See `Sink.send`."""
-        nonce = part_nonce(self._question_id, part)
+        nonce = part_nonce(self._question_id, part, again)
         to: int | None = self._question_id
         if self.preface:
             to = None if part == 0 else self._first_id
@@ -141,8 +144,9 @@ class InteractionSink:
         self.preface = ""
         self._interaction = interaction
 
-    async def send(self, part: int, text: str) -> Sent:
+    async def send(self, part: int, text: str, *, again: int = 0) -> Sent:
         """See `Sink.send`."""
+        del again
         if part == 0:
             return await _in_its_place(self._rest.edit_original(self._interaction, text))
         try:

@@ -20,7 +20,7 @@ from llmbot.conversation.load import Load
 from llmbot.conversation.notices import notice, span
 from llmbot.conversation.parking import Away, Parking
 from llmbot.conversation.queue import JobQueue
-from llmbot.conversation.usher import waiting_words
+from llmbot.conversation.usher import WAITING_FOR_MODEL, waiting_words
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.errors import (
     Blame,
@@ -38,8 +38,10 @@ from llmbot.kernel.errors import (
 from llmbot.kernel.events import ChannelSetAside, EventBus, JobFailed
 
 _REST_GROWTH = 1.8
-_REST_MAX_S = 60.0
-"""How long a message that found out in vain leaves that to others: 1.8 s, 3.2 s … 60 s."""
+_REST_MAX_S = 8.0
+"""How long a message that found out in vain leaves that to others: 1.8 s, 3.2 s … 8 s.
+
+No longer: it may be the only one, and its author waits for the end of the outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ class Trouble:
         """The job waits; its author is told so once, unless the wait is hardly noticed."""
         if is_model_away(error):
             if job.noticed != WAITING_NOTICE:
-                await reply.finish(waiting_words(job, self._load.models().wait_s))
+                if job.told != WAITING_FOR_MODEL:
+                    await reply.finish(waiting_words(job, self._load.models().wait_s))
                 job.noticed = WAITING_NOTICE
         elif not job.noticed and isinstance(error, TooFastError) and self._is_long(error):
             await reply.finish(self._words(job, error))

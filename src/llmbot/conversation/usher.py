@@ -1,17 +1,23 @@
 """Tells people what their message waits for, while it waits for its turn.
 
 Workers speak for the messages they have; the usher speaks for those in line. Whoever would hear
-nothing for `silence_s` seconds gets a notice with the expected wait; under maintenance each channel
-is told once a cool-down; under forced queueing everyone is told at once. A notice stands where the
-answer will: it is edited into it. Notices give way to answers when Discord's limits are tight.
+nothing for `silence_s` seconds gets a notice with the expected wait, and at once where no model can
+be asked; under maintenance each channel is told once a cool-down; under forced queueing everyone is
+told at once. A notice stands where the answer will: it is edited into it. Notices give way to
+answers when Discord's limits are tight.
+
+One author's messages in one channel are told in their order, each after the one before it has its
+place. An answer that turns out to need a second message takes back the notices below it first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from bisect import insort
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
+from heapq import heappop, heappush
 from math import inf
 
 from llmbot.conversation.delivery import Delivery
@@ -21,16 +27,22 @@ from llmbot.conversation.modes import Modes
 from llmbot.conversation.notices import notice, span
 from llmbot.conversation.queue import JobQueue
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import LlmbotError
+from llmbot.kernel.errors import RefusedError, TransientError
 from llmbot.kernel.events import EventBus, TaskDied
 
 __all__ = ["Usher", "UsherSettings", "waiting_words"]
 
+WAITING_FOR_MODEL = "waiting"
+"""What a job was told in line that then needs no further notice while its model is away."""
+
 _LOOK_S = 0.1
 _AGAIN_S = 1.0
-_LOOKS_MAX = 200
+_NEXT_S = 0.2
+"""How soon it is looked again whether the message before has its place."""
+_LOOKS_MAX = 500
+"""So many lines are looked at in one step of the loop."""
 _FINISHED_S = 5.0
-"""How long a worker waits for a notice under way; past that the nonce keeps both from standing."""
+"""How long a worker waits for a notice under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,19 @@ class UsherSettings:
     """Under forced queueing every message waits at least so long for its turn."""
     telling_max: int = 16
     channels_max: int = 5000
+
+
+_Key = tuple[int, int]
+"""`Job.order_key`."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Silent:
+    """A message that has heard nothing yet; from `at` on it should be told `key`."""
+
+    message_id: int
+    key: str
+    at: float
 
 
 class Usher:
@@ -67,11 +92,13 @@ class Usher:
         self._bus = bus
         self._clock = clock
         self.settings = settings
-        # Who has heard nothing yet, and from when on they should, in the order of arrival.
-        self._line: OrderedDict[int, float] = OrderedDict()
-        self._next: deque[tuple[int, str]] = deque()
-        self._telling: dict[int, asyncio.Task[None]] = {}
+        # Who has heard nothing yet, line by line, and when each line is looked at next: a line that
+        # has nobody under notice stands in `_looks` exactly once.
+        self._lines: dict[_Key, list[_Silent]] = {}
+        self._looks: list[tuple[float, _Key]] = []
+        self._telling: dict[_Key, tuple[int, asyncio.Task[None]]] = {}
         self._told_channels: OrderedDict[int, float] = OrderedDict()
+        self._closed = False
 
     # ── who enters ──────────────────────────────────────────────────────────────────────────────
 
@@ -85,15 +112,23 @@ class Usher:
                 # An earlier life gave a notice here.
                 self._note_told(job.inbound.channel_id, now)
             elif self._may_tell(job, now):
-                self._next.append((job.message_id, "maintenance"))
+                self._await_turn(job, "maintenance", now)
                 return
         elif self._modes.queueing and not job.parts:
             wait_s = max(self.settings.queued_least_s, self._load.wait_s(_author(job)) or 0.0)
             job.due_s = max(job.due_s, self._clock.wall() + wait_s)
-            self._next.append((job.message_id, "queued"))
+            self._await_turn(job, "queued", now)
             return
         if self.settings.silence_s > 0 and not job.parts:
-            self._line[job.message_id] = now + self.settings.silence_s
+            # Where no model can be asked there is nothing to wait for: it is told at once.
+            silence_s = self.settings.silence_s if self._load.models().ready else 0.0
+            self._await_turn(job, "in_line", now + silence_s)
+
+    def _await_turn(self, job: Job, key: str, at: float) -> None:
+        line = self._lines.setdefault(job.order_key, [])
+        insort(line, _Silent(job.message_id, key, at))
+        if len(line) == 1 and job.order_key not in self._telling:
+            heappush(self._looks, (at, job.order_key))
 
     def _may_tell(self, job: Job, now: float) -> bool:
         """Whether a channel is told of maintenance; a command always is, it shows no other sign."""
@@ -121,49 +156,60 @@ class Usher:
     def look(self) -> None:
         """Begin to tell those who have waited in silence for long enough."""
         now = self._clock.monotonic()
-        if not self._modes.maintenance:
-            for _ in range(_LOOKS_MAX):
-                if not self._line or len(self._next) >= self.settings.telling_max:
-                    break
-                message_id, at = next(iter(self._line.items()))
-                if at > now:
-                    break
-                del self._line[message_id]
-                self._consider(message_id, now)
-        self._begin()
+        for _ in range(_LOOKS_MAX):
+            if self._closed or not self._looks or self._looks[0][0] > now:
+                return
+            if len(self._telling) >= self.settings.telling_max:
+                return
+            _, key = heappop(self._looks)
+            self._look_at(key, now)
 
-    def _consider(self, message_id: int, now: float) -> None:
-        job = self._queue.waiting(message_id)
-        if job is None or job.told or job.noticed:
+    def _look_at(self, key: _Key, now: float) -> None:
+        """Tell the first silent one of a line, or come back to it later."""
+        line = self._lines[key]
+        while line:
+            silent = line[0]
+            job = self._queue.waiting(silent.message_id)
+            if job is not None and not (job.parts or job.told or job.noticed):
+                break
+            del line[0]
+        else:
+            del self._lines[key]
             return
-        if self._delivery.is_tight(job) or not self._queue.is_first(job):
-            # Answers first: what Discord still takes in this channel is not for notices. And who
-            # waits for an earlier answer here has heard of that one, which must come before this.
-            self._line[message_id] = now + _AGAIN_S
+        wait_s = self._wait_s(job, silent, now)
+        if wait_s > 0:
+            heappush(self._looks, (now + wait_s, key))
             return
-        self._next.append((message_id, "in_line"))
+        del line[0]
+        task = asyncio.create_task(self._tell(job, silent.key), name=f"notice-{job.message_id}")
+        self._telling[key] = (job.message_id, task)
+        task.add_done_callback(partial(self._ended, key))
 
-    def _begin(self) -> None:
-        while self._next and len(self._telling) < self.settings.telling_max:
-            message_id, key = self._next.popleft()
-            job = self._queue.waiting(message_id)
-            if job is None or message_id in self._telling:
-                continue
-            if not self._queue.is_first(job):
-                self._line[message_id] = self._clock.monotonic() + _AGAIN_S
-                continue
-            task = asyncio.create_task(self._tell(job, key), name=f"notice-{message_id}")
-            self._telling[message_id] = task
-            task.add_done_callback(partial(self._ended, message_id))
+    def _wait_s(self, job: Job, silent: _Silent, now: float) -> float:
+        """How long a notice has to wait for its time, and for what matters more."""
+        if silent.at > now:
+            return silent.at - now
+        if silent.key == "in_line" and (self._modes.maintenance or self._delivery.is_tight(job)):
+            # Answers first: what Discord still takes in this channel is not for notices.
+            return _AGAIN_S
+        return 0.0 if self._queue.may_speak(job) else _NEXT_S
 
     async def _tell(self, job: Job, key: str) -> None:
         try:
             async with self._delivery.open(job, silent=True) as reply:
+                if key == "in_line" and not self._load.models().ready:
+                    key = WAITING_FOR_MODEL
+                job.unsure = True
                 await reply.finish(self._words(job, key))
-        except LlmbotError:
-            # Discord is away or refuses: whoever has the job next finds out and deals with it.
-            return
-        job.told = key
+                job.unsure = False
+        except TransientError:
+            # It may stand all the same: nobody behind it is told before that is known.
+            self._await_turn(job, key, self._clock.monotonic() + _AGAIN_S)
+        except RefusedError:
+            # Whoever has the job next finds out and deals with it.
+            job.unsure = False
+        else:
+            job.told = key
 
     def _words(self, job: Job, key: str) -> str:
         locale, variant = job.inbound.locale, job.message_id >> 22
@@ -173,9 +219,8 @@ class Usher:
         if key == "queued":
             wait_s = max(wait_s or 0.0, job.due_s - self._clock.wall(), 1.0)
             return notice(key, locale, variant=variant, wait=span(wait_s, locale))
-        models = self._load.models()
-        if not models.ready:
-            return waiting_words(job, models.wait_s)
+        if key == WAITING_FOR_MODEL:
+            return waiting_words(job, self._load.models().wait_s)
         if wait_s is None or wait_s < 1:
             return notice("in_line", locale, variant=variant)
         return notice("crowded", locale, variant=variant, wait=span(wait_s, locale))
@@ -186,28 +231,63 @@ class Usher:
         key = "slow" if troubled else "working"
         return notice(key, job.inbound.locale, variant=job.message_id >> 22)
 
+    async def make_room(self, job: Job) -> None:
+        """Take back the notices below a reply that gets a new message: answers keep their order.
+
+        Notices stand below where an answer needs a second message, or what stood for it is gone.
+
+        Raises:
+            TransientError: Discord could not be reached; try again later.
+        """
+        if job.inbound.interaction is not None:
+            return
+        job.spread = bool(job.parts)
+        message_id, telling = self._telling.get(job.order_key, (0, None))
+        if telling is not None and message_id != job.message_id:
+            await asyncio.wait((telling,), timeout=_FINISHED_S)
+        # The last first: where Discord fails half-way, those that stay are still in order.
+        for later in reversed(self._queue.behind(job)):
+            if later.inbound.interaction is not None or not (later.parts or later.unsure):
+                continue
+            try:
+                await self._delivery.take_back(later)
+            except RefusedError:
+                continue
+            later.told = ""
+            self._await_turn(later, "in_line", self._clock.monotonic() + self.settings.silence_s)
+
     # ── the end of telling ──────────────────────────────────────────────────────────────────────
 
     async def finished(self, job: Job) -> None:
-        """Wait for the notice of a job that is under way, so that its answer finds it there."""
-        task = self._telling.get(job.message_id)
-        if task is not None:
+        """Wait for the notice of a job that is under way, so that its answer finds it there.
+
+        One that takes too long is given up: whoever has the job then looks whether it stands.
+        """
+        message_id, task = self._telling.get(job.order_key, (0, None))
+        if task is not None and message_id == job.message_id:
             await asyncio.wait((task,), timeout=_FINISHED_S)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
 
     async def drain(self) -> None:
         """End the notices that are under way."""
-        self._next.clear()
-        tasks = tuple(self._telling.values())
+        self._closed = True
+        tasks = tuple(task for _, task in self._telling.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _ended(self, message_id: int, task: asyncio.Task[None]) -> None:
-        del self._telling[message_id]
+    def _ended(self, key: _Key, task: asyncio.Task[None]) -> None:
+        del self._telling[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._bus.publish(TaskDied(task.get_name(), type(error).__name__, None))
-        self._begin()
+        if self._lines.get(key):
+            heappush(self._looks, (self._clock.monotonic(), key))
+        else:
+            self._lines.pop(key, None)
+        self.look()
 
 
 def waiting_words(job: Job, wait_s: float | None) -> str:

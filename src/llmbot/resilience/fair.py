@@ -126,10 +126,6 @@ class FairQueue(Generic[K, T]):
         """How many wait in each class."""
         return {p: len(self._oldest[p]) for p in Priority}
 
-    def waiting_of(self, user: Hashable) -> int:
-        """How many items of this user wait."""
-        return sum(len(users[user]) for users in self._of_user if user in users)
-
     def turns_before(self, user: Hashable, priority: Priority = Priority.USER) -> int:
         """How many items are handed out before one that this user would push now; O(users).
 
@@ -147,13 +143,22 @@ class FairQueue(Generic[K, T]):
         line = self._lines.get(order_key)
         return line is not None and order in line.entries
 
-    def is_first(self, order_key: K, order: int) -> bool:
-        """Whether this item waits and nothing of its key is before it, waiting or in flight."""
+    def in_flight_of(self, order_key: K) -> T | None:
+        """The item in flight for this key."""
         line = self._lines.get(order_key)
-        if line is None or line.in_flight is not None:
-            return False
-        head = line.head()
-        return head is not None and head.order == order
+        return None if line is None or line.in_flight is None else line.in_flight.item
+
+    def first_of(self, order_key: K) -> T | None:
+        """The first of the waiting items of this key."""
+        line = self._lines.get(order_key)
+        head = None if line is None else line.head()
+        return None if head is None else head.item
+
+    def behind(self, order_key: K, order: int) -> list[T]:
+        """The waiting items of a key behind this one, in their order; O(n log n) of its items."""
+        line = self._lines.get(order_key)
+        entries = () if line is None else line.entries.values()
+        return [e.item for e in sorted(entries, key=lambda e: e.order) if e.order > order]
 
     # ── in and out ──────────────────────────────────────────────────────────────────────────────
 
@@ -296,19 +301,10 @@ class FairQueue(Generic[K, T]):
 
     # ── shedding ────────────────────────────────────────────────────────────────────────────────
 
-    def oldest_of_lowest(self) -> T | None:
-        """The oldest waiting item of the lowest class that has any; it stays until removed."""
-        for priority in reversed(Priority):
-            first = self._oldest[priority].first()
-            if first is not None:
-                (order_key, order), _ = first
-                return self._lines[order_key].entries[order].item
-        return None
-
     def oldest_of_heaviest(self) -> T | None:
-        """As `oldest_of_lowest`, but of the user with the most items there; among equals, oldest.
+        """The oldest waiting item of who has most of them in the lowest class that has any.
 
-        Whoever floods the queue pays for it, and nobody else.
+        It stays until removed. Whoever floods the queue pays for it, and nobody else.
         """
         for priority in reversed(Priority):
             user = self._heaviest[priority].first()
