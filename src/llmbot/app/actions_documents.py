@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
 from llmbot.app.running import Running
 from llmbot.console.actions import ActionError, Asked, Done, UnknownTargetError
-from llmbot.console.facts import (
-    moment,
+from llmbot.console.documents_told import (
+    check_told,
+    files_told,
+    recovery_told,
+    scan_told,
+    version_told,
 )
-from llmbot.storage.document_facts import DocumentCheck, Recovery, Source
+from llmbot.storage.document_facts import DocumentCheck, Recovery, Stray
 from llmbot.storage.document_kinds import UnknownDocumentError
 
 __all__ = ["document_actions"]
@@ -21,7 +25,6 @@ Handler = Callable[[Asked], Awaitable[Done]]
 _T = TypeVar("_T")
 
 KIND = "document"
-MISSING_SHOWN_MAX = 50
 
 
 def document_actions(bot: Running) -> Mapping[str, Handler]:
@@ -33,6 +36,8 @@ def document_actions(bot: Running) -> Mapping[str, Handler]:
         "datastore/validate-all": documents.validate_all,
         "datastore/backup": documents.backup,
         "datastore/restore": documents.restore,
+        "datastore/scan": documents.scan,
+        "datastore/versions": documents.versions,
     }
 
 
@@ -45,7 +50,7 @@ class _Documents:
         check = await _known(self._admin.validate(asked.target))
         if not check.ok:
             raise _invalid(f"{check.name} is {check.status}: {check.problem}", {check.name: check})
-        return Done(told={"file": check.name, "valid": True, **_told(check)})
+        return Done(told={"file": check.name, "valid": True, **check_told(check)})
 
     async def validate_all(self, asked: Asked) -> Done:
         del asked
@@ -53,12 +58,16 @@ class _Documents:
         if not found.ok:
             bad = [name for name, check in found.documents.items() if not check.ok]
             bad += [stray.file for stray in found.strays if not stray.parses]
-            raise _invalid(
-                f"Not valid: {', '.join(bad[:20])}.",
-                found.documents,
-                {stray.file: stray.parses for stray in found.strays},
-            )
-        return Done(told=_files(found.documents, {s.file: s.parses for s in found.strays}))
+            raise _invalid(f"Not valid: {', '.join(bad[:20])}.", found.documents, found.strays)
+        return Done(told=files_told(found.documents, found.strays))
+
+    async def scan(self, asked: Asked) -> Done:
+        del asked
+        return Done(told=scan_told(await self._admin.scan()))
+
+    async def versions(self, asked: Asked) -> Done:
+        found = await _known(self._admin.generations(asked.target))
+        return Done(told={"file": asked.target, "versions": [version_told(one) for one in found]})
 
     async def recover(self, asked: Asked) -> Done:
         recovery = await _known(self._admin.recover(asked.target))
@@ -75,12 +84,7 @@ class _Documents:
         kept: dict[str, object] = {}
         for name in await self._admin.names():
             generation = await self._admin.backup(name)
-            kept[name] = {
-                "file": generation.file,
-                "savedAt": moment(generation.saved_at_s),
-                "status": str(generation.status),
-                "bytes": generation.bytes,
-            }
+            kept[name] = version_told(generation)
         return Done(told={"files": kept, "count": len(kept)})
 
 
@@ -93,56 +97,24 @@ async def _known(work: Awaitable[_T]) -> _T:
 
 def _recovered(recovery: Recovery) -> Done:
     """The answer to a repair, from the file as it was read again."""
-    told: dict[str, object] = {
-        "file": recovery.name,
-        "source": str(recovery.source),
-        "restoredFrom": recovery.file,
-        "savedAt": moment(recovery.saved_at_s),
-        "missing": list(recovery.missing[:MISSING_SHOWN_MAX]),
-        "missingCount": len(recovery.missing),
-        "lost": recovery.source is Source.FRESH,
-        "quarantined": recovery.quarantined,
-        "valid": recovery.after.ok,
-    }
+    told = recovery_told(recovery)
     before = {"status": str(recovery.before), "problem": recovery.problem}
     if not recovery.after.ok:
         raise ActionError(
             f"{recovery.name} is {recovery.after.status} still: {recovery.after.problem}",
             code="data_invalid",
             remedy="See data/quarantine and data/backups; `llmbot data` works with the bot down.",
-            facts={**told, "before": before, "after": _told(recovery.after)},
+            facts={**told, "before": before, "after": check_told(recovery.after)},
         )
-    return Done(before, _told(recovery.after), told)
+    return Done(before, check_told(recovery.after), told)
 
 
 def _invalid(
-    words: str, checks: Mapping[str, DocumentCheck], strays: Mapping[str, bool] | None = None
+    words: str, checks: Mapping[str, DocumentCheck], strays: Iterable[Stray] = ()
 ) -> ActionError:
     return ActionError(
         words,
         code="data_invalid",
         remedy="POST /api/admin/datastore/recover/FILE repairs a document.",
-        facts=_files(checks, strays or {}),
+        facts=files_told(checks, strays),
     )
-
-
-def _files(checks: Mapping[str, DocumentCheck], strays: Mapping[str, bool]) -> dict[str, object]:
-    documents = {name: {"valid": check.ok, **_told(check)} for name, check in checks.items()}
-    return {
-        "valid": all(check.ok for check in checks.values()) and all(strays.values()),
-        "files": documents,
-        "otherFiles": dict(strays),
-    }
-
-
-def _told(check: DocumentCheck) -> dict[str, object]:
-    return {
-        "status": str(check.status),
-        "problem": check.problem,
-        "kind": check.kind,
-        "bytes": check.bytes,
-        "version": check.version,
-        "savedAt": moment(check.saved_at_s),
-        "backup": str(check.bak),
-        "generations": check.generations,
-    }

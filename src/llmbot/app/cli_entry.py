@@ -8,12 +8,15 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmbot.console.cli_client import DemoOptions, Local
 from llmbot.console.views import ConfigView
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import SettingsError
+
+if TYPE_CHECKING:
+    from llmbot.storage.document_recovery import DocumentShelf
 
 # Everything below is imported where it is used: settings cost 0.2 s and the bot a second, which
 # `llmbot version` or `llmbot --help` need not pay.
@@ -102,6 +105,17 @@ class AppEntry:
         from llmbot.app.settings_check import check_settings
 
         return asyncio.run(check_settings(load_settings(), SystemClock(), live=live))
+
+    def shelf(self, data_dir: Path) -> DocumentShelf:
+        """The documents of a bot that is down."""
+        from llmbot.app.documents import kinds_of
+        from llmbot.app.settings import load_settings
+        from llmbot.storage.document_reader import DocumentReader
+        from llmbot.storage.document_recovery import DocumentShelf
+        from llmbot.storage.filesystem import RealFileSystem
+
+        reader = DocumentReader(data_dir, kinds_of(load_settings()), RealFileSystem())
+        return DocumentShelf(reader, SystemClock())
 
     def example(self, *, markdown: bool) -> str:
         """Every setting with its default and reason."""

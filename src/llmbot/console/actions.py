@@ -236,6 +236,8 @@ ADMIN_ACTIONS: tuple[ActionSpec, ...] = (
     ),
     ActionSpec("datastore/validate", "Check a document", target="file"),
     ActionSpec("datastore/validate-all", "Check every document"),
+    ActionSpec("datastore/scan", "Check everything, older versions included"),
+    ActionSpec("datastore/versions", "The older versions of a document", target="file"),
     ActionSpec("datastore/backup", "Keep a generation of every document now", alone="datastore"),
     ActionSpec(
         "datastore/restore",

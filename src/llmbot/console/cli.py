@@ -25,6 +25,7 @@ from llmbot.console.cli_client import (
 )
 from llmbot.console.cli_collect import add_collect
 from llmbot.console.cli_config import config_commands
+from llmbot.console.cli_data import data_commands
 from llmbot.console.cli_drills import drill_commands
 from llmbot.console.cli_faults import fault_commands
 from llmbot.console.cli_incidents import add_explain, incident_commands
@@ -61,6 +62,7 @@ def build(entry: Entry) -> typer.Typer:
     _look_commands(cli, entry)
     cli.add_typer(fault_commands(entry), name="fault")
     cli.add_typer(config_commands(entry), name="config")
+    cli.add_typer(data_commands(entry), name="data")
     cli.add_typer(incident_commands(entry), name="incident")
     cli.add_typer(runbook_commands(entry), name="runbook")
     cli.add_typer(drill_commands(entry), name="drill")

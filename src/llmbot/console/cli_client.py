@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmbot.console.views import ConfigView
 from llmbot.kernel.errors import StartupError
 from llmbot.storage.instance import InstanceFacts, read_instance
+
+if TYPE_CHECKING:  # it takes long, and `llmbot version` need not wait for it
+    from llmbot.storage.document_recovery import DocumentShelf
 
 ANSWER_DEADLINE_S = 30.0
 _NO_CONTENT = 204
@@ -77,6 +80,10 @@ class Entry(Protocol):
 
     def config(self, *, live: bool) -> ConfigView:
         """Judge the environment and `.env`."""
+        ...
+
+    def shelf(self, data_dir: Path) -> DocumentShelf:
+        """The documents of a bot that is down."""
         ...
 
     def example(self, *, markdown: bool) -> str:

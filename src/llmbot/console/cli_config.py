@@ -8,9 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from llmbot.console.cli_client import Entry, Remote, running
+from llmbot.console.cli_client import CommandError, Entry, Remote, running
+from llmbot.console.cli_data import DataDesk, finish
 from llmbot.console.views import ConfigView
 from llmbot.kernel.errors import SettingsError
+
+SETTINGS_FILE = "settings.json"
+"""The document of settings that are in force without a restart."""
 
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Data directory of the bot; else by DATA_DIR.")
@@ -47,7 +51,34 @@ def config_commands(entry: Entry) -> typer.Typer:
     ) -> None:
         typer.echo(entry.example(markdown=markdown), nl=False)
 
+    @config.command(help="The versions of the settings file, newest first.")
+    def versions(as_json: AsJson = False, data_dir: DataDir = None) -> None:
+        finish(DataDesk(entry, data_dir).do("versions", SETTINGS_FILE), as_json=as_json)
+
+    @config.command(help="Put an earlier version of the settings file in force.")
+    def rollback(
+        at: Annotated[
+            str,
+            typer.Option(
+                "--at", help="RFC 3339: as it was then; else the one before.", metavar="TIME"
+            ),
+        ] = "",
+        as_json: AsJson = False,
+        data_dir: DataDir = None,
+    ) -> None:
+        desk = DataDesk(entry, data_dir)
+        finish(desk.do("restore", SETTINGS_FILE, at=at or _one_before(desk)), as_json=as_json)
+
     return config
+
+
+def _one_before(desk: DataDesk) -> str:
+    """When the newest sound version before the present one was saved."""
+    present = desk.do("validate", SETTINGS_FILE).get("savedAt")
+    for version in desk.do("versions", SETTINGS_FILE).get("versions", ()):
+        if version["status"] == "valid" and version["savedAt"] != present:
+            return str(version["savedAt"])
+    raise CommandError("No earlier version of the settings file is kept.")
 
 
 def _judged(entry: Entry, data_dir: Path | None, *, live: bool) -> tuple[str, dict[str, Any]]:
