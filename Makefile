@@ -15,7 +15,7 @@ COMPILE = $(UV) pip compile -q --universal --generate-hashes --python-version 3.
 LOCK = $(COMPILE) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench crash simulate lock clean install install-dev
+.PHONY: help run test bench crash first-reply simulate lock clean install install-dev
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ bench: install-dev ## Measure llmbot beside a bare bot; QUICK=--quick for a shor
 crash: install-dev ## Kill the real bot, then its stores alone, with signal 9 and count what was lost
 	@$(BIN)/python -m tests.crash.kills $(ARGS)
 	@$(BIN)/python -m tests.crash.stores
+
+first-reply: install-dev ## Time from a start after kill -9 to the first reply; ROUNDS=20
+	@$(BIN)/python -m tests.crash.first_reply --rounds $(or $(ROUNDS),20)
 
 simulate: install-dev ## Live days of traffic in seconds on a simulated world; SEEDS=0:20
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),0:20) $(ARGS)

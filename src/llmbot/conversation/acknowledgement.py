@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 from llmbot.conversation.delivery import Reply
@@ -13,12 +14,15 @@ from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.splitting import DISCORD_MESSAGE_LENGTH_MAX
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import StoreUnavailableError
-from llmbot.kernel.events import EventBus, ReplyDelivered
+from llmbot.kernel.events import EventBus, ModelAnswered, ModelFailed, Published, ReplyDelivered
 
 _OURS = "llmbot"
 
 STORE_PATIENCE_S = 2.0
 """How long an answer waits for a disk that is slow; a healthy one needs milliseconds."""
+
+MODELS_MAX = 1000
+"""Answers on their way to the ledger of which it is remembered who gave them."""
 
 JOURNAL_MAX = 400
 """Turns of one conversation that the journal holds while its document cannot be written."""
@@ -44,6 +48,21 @@ class Acknowledgement:
         self._memory_text = memory_text
         self.delivered: Callable[[Job], None] | None = None
         """Told of each job whose whole answer landed."""
+        self._models: OrderedDict[int, str] = OrderedDict()
+        bus.subscribe(self._hear)
+
+    def _hear(self, published: Published) -> None:
+        """Keep in a message's story which models were asked for it, and what came of it."""
+        event = published.event
+        if isinstance(event, ModelAnswered):
+            # Told with the answer, so that it costs no write of its own.
+            told = f"{event.provider} {event.model} in {event.duration_ms} ms: {event.finish}"
+            self._models[event.message_id] = told
+            if len(self._models) > MODELS_MAX:
+                self._models.popitem(last=False)
+        elif isinstance(event, ModelFailed):
+            told = f"{event.provider} {event.model} after {event.duration_ms} ms: {event.code}"
+            self._queue.tell(event.message_id, "model failed", told)
 
     def generating(self, job: Job) -> None:
         """The model is asked. Nothing waits for this write: a lost one costs nothing."""
@@ -64,7 +83,9 @@ class Acknowledgement:
         """
         job.times.answered = self._clock.monotonic()
         job.answer = text
-        written = self._queue.move(job, JobState.DELIVERING, f"{len(text)} characters")
+        model = self._models.pop(job.message_id, "an earlier answer")
+        told = f"{len(text)} characters, {model}"
+        written = self._queue.move(job, JobState.DELIVERING, told)
         if job.inbound.interaction is not None and len(text) > DISCORD_MESSAGE_LENGTH_MAX:
             await written
             return
@@ -85,7 +106,7 @@ class Acknowledgement:
         self._queue.move(
             job,
             JobState.DONE,
-            f"{parts} part(s)",
+            f"{parts} part(s), {reply.edits} edit(s)",
             remember=turns,
             memory_max=JOURNAL_MAX,
         )

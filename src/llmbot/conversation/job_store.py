@@ -204,10 +204,12 @@ class JobStore:
 
         return self.sure.write((message_id, "question"), work)
 
-    def tell(self, message_id: int, fact: str, detail: str) -> asyncio.Future[None]:
-        """Add a line to a message's story."""
-        now = self._clock.wall()
-        return self._db.write(lambda session: _tell(session, message_id, now, fact, detail))
+    def tell(
+        self, message_id: int, fact: str, detail: str, *, trailing: bool = False
+    ) -> asyncio.Future[None]:
+        """Add a line to a message's story; one that nobody waits for is `trailing`."""
+        told = (message_id, self._clock.wall(), fact, detail)
+        return self._db.write(lambda session: _tell(session, *told), trailing=trailing)
 
     # ── reading back ────────────────────────────────────────────────────────────────────────────
 

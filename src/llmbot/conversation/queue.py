@@ -197,6 +197,11 @@ class JobQueue:
         self._bus.publish(JobMoved(job.message_id, before.value, after.value, reason))
         return written
 
+    def tell(self, message_id: int, fact: str, detail: str) -> None:
+        """Add a line to the story of a job that is known here."""
+        if message_id in self._jobs:
+            self._store.tell(message_id, fact, detail, trailing=True).add_done_callback(_look_at)
+
     # ── what the author or the operator changes ─────────────────────────────────────────────────
 
     def waiting(self, message_id: int) -> Job | None:

@@ -130,7 +130,7 @@ class Bot:
         inherited = {k: v for k, v in os.environ.items() if k in {"PATH", "HOME", "LANG", "TMPDIR"}}
         return {
             **inherited,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
             "DISCORD_TOKEN": "simulated-token",
             "DISCORD_API_BASE_URL": f"{self._simulators}/api/v10",
             "GOOGLE_API_KEY": "simulated-key",
