@@ -102,6 +102,8 @@ class SimulatedDisk:
 
     def rename(self, source: Path, target: Path) -> None:
         file, before, after = self._file(source), source.parent, target.parent
+        if self._folder(after).names.get(target.name) is file:
+            return  # POSIX: two names of one file stay as they are
         if before == after:
             self._folder(before).change((target.name, file), (source.name, None))
         else:

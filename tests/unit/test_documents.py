@@ -18,6 +18,7 @@ from tests.support.documents import KINDS, NOTE, ONE, PLAIN, Heard, Note, note, 
 
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.errors import DefectError, ShuttingDownError, StoreUnavailableError
+from llmbot.storage.atomic import second_name
 from llmbot.storage.document_admin import DocumentAdmin
 from llmbot.storage.document_facts import (
     DataEdited,
@@ -551,3 +552,12 @@ async def test_what_is_not_saved_yet_is_listed(tmp_path: Path) -> None:
         rig.store.put(ONE, note(2), within_s=3600)
         rig.store.put(NOTE.ref(2), note(2), within_s=3600)
         assert sorted(await rig.store.keys(NOTE)) == ["1", "2"]
+
+
+def test_a_second_name_that_is_there_already_leaves_no_rubbish(tmp_path: Path) -> None:
+    """Naming a file twice by the same second name leaves the two names, and nothing beside them."""
+    files, source = RealFileSystem(), tmp_path / "a.json"
+    source.write_bytes(b"{}")
+    for _ in range(3):
+        second_name(files, source, tmp_path / "a.json.bak", b"{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.json.bak"]

@@ -85,14 +85,22 @@ class _Host:
             after = await asyncio.to_thread(temp_files.use_of, self._temp)
         except OSError as error:
             raise _no_room(error) from error
+        told = {
+            "filesRemoved": cleaned.files,
+            "bytesFreed": cleaned.bytes,
+            "notRemoved": list(cleaned.left),
+        }
+        if cleaned.left and not cleaned.files:
+            raise ActionError(
+                f"Nothing could be removed: {cleaned.left[0]}.",
+                code="not_removed",
+                remedy="Give this user the right to write TEMP_DIR and what is in it.",
+                facts=told,
+            )
         return Done(
             {"files": before.files, "bytes": before.bytes},
             {"files": after.files, "bytes": after.bytes},
-            {
-                "filesRemoved": cleaned.files,
-                "bytesFreed": cleaned.bytes,
-                "notRemoved": list(cleaned.left),
-            },
+            told,
         )
 
     # ── large contexts ──────────────────────────────────────────────────────────────────────────

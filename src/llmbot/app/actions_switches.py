@@ -132,7 +132,11 @@ class _Switches:
         seconds = _seconds(asked.options.get("seconds"))
         for breaker in self._bot.mechanisms.breakers.all():
             breaker.trip(asked.reason, for_s=seconds)
-        return Done(before, self._states())
+        after = self._states()
+        still = [name for name, state in after.items() if state != BreakerState.OPEN]
+        if still:
+            raise ActionError(f"Not open: {', '.join(still)}.")
+        return Done(before, after)
 
     def _circuit(self, name: str) -> BreakerFacts:
         breaker = self._bot.mechanisms.breakers.find(name)

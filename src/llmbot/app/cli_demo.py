@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from llmbot.app.settings import Settings
 from llmbot.app.supervisor_tasks import wait_for
 from llmbot.console.api.listen import listen_on
-from llmbot.console.cli_client import CommandError, NotRunningError, Remote
+from llmbot.console.cli_client import Remote
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import SecondInstanceError, ServiceStartError
 from llmbot.storage.instance import FACTS_NAME, InstanceFacts, read_instance
@@ -190,9 +190,7 @@ class Demo:
             facts = read_instance(self._settings.storage.data_dir)
             if facts is None or facts.pid != process.pid or not facts.http_address:
                 continue
-            with contextlib.suppress(CommandError, NotRunningError):
-                bot = Remote(facts.http_address, token)
-                await asyncio.to_thread(bot.ask, "GET", "/api/health/ready", deadline_s=2.0)
+            if await asyncio.to_thread(Remote(facts.http_address, token).serves):
                 return facts
 
     def _may_start_again(self, code: int) -> bool:

@@ -154,6 +154,14 @@ class Remote:
             raise CommandError(f"{path}: HTTP {answer.status_code}")
         return answer.text
 
+    def serves(self) -> bool:
+        """Whether the bot answers messages, or keeps them waiting as its operator wants."""
+        try:
+            found = self.ask("GET", "/api/health/ready", accept=(503,), deadline_s=2.0)
+        except (CommandError, NotRunningError):
+            return False
+        return found.get("status") in {"ready", "maintenance"}
+
     def ask(
         self,
         method: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from llmbot.console.cli_client import CommandError, Local, NotRunningError, Remote, running
+from llmbot.console.cli_client import CommandError, Local, Remote, running
 from llmbot.kernel.clock import Clock
 from llmbot.storage.instance import InstanceFacts
 
@@ -32,11 +32,8 @@ async def _until_back(local: Local, before: InstanceFacts, clock: Clock, until: 
         now = running(local)
         if now is None or now.owner == before.owner:
             continue
-        try:
-            Remote(now.http_address, local.token).ask("GET", "/api/health/ready", deadline_s=2.0)
-        except (CommandError, NotRunningError):
-            continue
-        return
+        if await asyncio.to_thread(Remote(now.http_address, local.token).serves):
+            return
     raise CommandError(
         f"The bot did not come back within {BACK_DEADLINE_S:g} s; see its log for why."
     )

@@ -94,6 +94,8 @@ def second_name(files: FileSystem, source: Path, target: Path, data: bytes) -> N
             raise
         aside = write_aside(files, target, data)
     put_in_place(files, aside, target)
+    # Where both are names of one file already, rename does nothing and both stay (POSIX, rename).
+    remove(files, aside)
 
 
 def make_folders(files: FileSystem, root: Path, folder: Path) -> None:
