@@ -11,6 +11,7 @@ from llmbot.operations.ports import (
     CallReading,
     Check,
     Effect,
+    GateReading,
     GatewayReading,
     HostReading,
     Impact,
@@ -65,6 +66,7 @@ class SetPlant:
     )
     breaker_facts: dict[str, BreakerFacts] = field(default_factory=dict)
     call_readings: list[CallReading] = field(default_factory=list)
+    gate_reading: GateReading = field(default_factory=lambda: GateReading(0, 0))
     model_waits: dict[str, float] = field(default_factory=dict)
     models: tuple[str, ...] = ("gemini:one", "gemini:two")
     queue_reading: QueueReading = field(
@@ -142,6 +144,10 @@ class SetPlant:
             per_minute=50.0,
             errors_by_code={},
         )
+
+    def gates(self) -> GateReading:
+        """See `Plant`."""
+        return self.gate_reading
 
     def draining(self) -> bool:
         """See `Plant`."""

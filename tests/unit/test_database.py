@@ -227,7 +227,9 @@ async def test_full_disk(path: Path) -> None:
     assert "the disk is full" in str(refused[-1])
     kept = 1 + len(results) - len(refused)
     assert await database.read(COUNT) == [(kept,)]
+    assert database.facts().last_error
     await database.write(statement("PRAGMA max_page_count = 1000000"))
+    assert not database.facts().last_error
     await database.write(add(100, "z" * 3000))
     assert await database.read(COUNT) == [(kept + 1,)]
     await database.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.control_plane import Plane, plane
@@ -41,9 +42,9 @@ def build(tmp_path: Path, plant: SetPlant) -> tuple[Plane, ManualClock, Recordin
 
 
 def test_every_cause_has_a_runbook_and_every_procedure_is_there() -> None:
-    """Each cause names a runbook that exists, and no row up to 27 lacks a cause."""
+    """Each cause names a runbook that exists, and no row of the catalogue lacks a cause."""
     assert {cause.runbook for cause in CAUSES.values()} <= set(RUNBOOKS)
-    assert {cause.row for cause in CAUSES.values()} >= set(range(1, 28))
+    assert {cause.row for cause in CAUSES.values()} >= set(range(1, 31))
 
 
 async def test_nothing_is_done_while_all_is_well(tmp_path: Path) -> None:
@@ -226,3 +227,20 @@ async def test_a_model_left_alone_is_a_condition_until_it_is_asked_again(tmp_pat
     await rounds(house, clock, 60)
     assert [str(act) for _, act in hand.performed] == ["reset-breaker gemini:one"]
     assert not house.incidents.all()[0].open
+
+
+async def test_trouble_anew_is_no_echo_of_trouble_that_is_over(tmp_path: Path) -> None:
+    """What a cause explains is named on its own where it begins well after the cause was over."""
+    plant = SetPlant()
+    house, clock, _ = build(tmp_path, plant)
+    well = plant.gateway_reading
+    plant.gateway_reading = replace(well, last_error="refused (401)")
+    await rounds(house, clock, 4)
+    plant.gateway_reading = replace(well, rest_rate_limited=1)
+    await rounds(house, clock, 4)
+    assert not house.healing.causes
+    clock.advance(10)
+    await rounds(house, clock, 2)
+    plant.gateway_reading = replace(well, rest_rate_limited=2)
+    await rounds(house, clock, 2)
+    assert [cause.name for cause in house.healing.causes] == ["discord-rest"]

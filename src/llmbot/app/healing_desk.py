@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from llmbot.app.fault_ports import FaultPorts
 from llmbot.app.healing_wiring import ControlPlane
 from llmbot.console.facts import moment
 from llmbot.operations.catalog.shelf import RUNBOOKS
@@ -35,6 +36,11 @@ class BotDesk:
         if plane is None:
             raise RuntimeError("the bot is not put together yet")
         return plane
+
+    @property
+    def faults(self) -> FaultPorts:
+        """What may be broken on purpose, for drills."""
+        return self._plane.faults
 
     def hear(self, entry: Entry) -> None:
         """Learn the runs from the journal."""

@@ -18,6 +18,7 @@ from llmbot.kernel.events import Published
 from llmbot.operations.ports import (
     CallReading,
     Check,
+    GateReading,
     GatewayReading,
     HostReading,
     Impact,
@@ -150,6 +151,7 @@ class BotPlant:
             facts.oldest_s,
             facts.retrying,
             facts.held,
+            self._bot.conversation.patience.load.drain_s(),
         )
 
     def pool(self) -> PoolFacts:
@@ -190,6 +192,11 @@ class BotPlant:
         if self._performance is None or now - self._performance[0] > _CACHED_S:
             self._performance = (now, self._bot.mechanisms.stats.performance(PERFORMANCE_S))
         return self._performance[1]
+
+    def gates(self) -> GateReading:
+        """See `Plant.gates`."""
+        files = self._bot.conversation.context.reader.refused
+        return GateReading(files, self._bot.house.redactor.found)
 
     def draining(self) -> bool:
         """See `Plant.draining`."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmbot.app.fault_ports import FaultPorts
 from llmbot.app.healing_channels import OperationsChannel, Webhook
 from llmbot.app.healing_hand import BotHand
 from llmbot.app.healing_news import StateNews
@@ -22,7 +23,6 @@ from llmbot.console.action_desk import ActionDesk
 from llmbot.console.views import Life
 from llmbot.kernel.events import Published
 from llmbot.kernel.ids import new_id
-from llmbot.kernel.redact import Redactor
 from llmbot.operations.approvals import Approvals
 from llmbot.operations.casebook import Casebook, IncidentChanged
 from llmbot.operations.executor import Executor, Mode
@@ -61,6 +61,7 @@ class ControlPlane:
     notifier: Notifier
     news: StateNews
     tally: Tally
+    faults: FaultPorts
 
 
 def rail_settings(house: House) -> RailSettings:
@@ -81,8 +82,7 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
     """Put it together; nothing runs yet."""
     house, clock = bot.house, bot.house.clock
     settings = house.settings
-    redactor = Redactor(settings.secrets)
-    journal = Journal(settings.storage.data_dir / "journal", clock, redactor.scrub)
+    journal = Journal(settings.storage.data_dir / "journal", clock, house.redactor.scrub)
     running = frozenset({Life.RUNNING, Life.MAINTENANCE})
     plant = BotPlant(bot, lambda: life() in running)
     hand = BotHand(bot, desk)
@@ -125,6 +125,7 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
         notifier,
         StateNews(clock),
         tally,
+        FaultPorts(bot, lambda: incidents.current is None),
     )
 
 
@@ -212,6 +213,8 @@ class HealingService:
 
     async def stop(self) -> None:
         """The supervisor ends the tasks."""
+        if self.plane is not None:
+            await self.plane.faults.close()
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from llmbot.adapters.discord_gateway import DiscordConnection
@@ -47,6 +47,7 @@ from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.events import EventBus
 from llmbot.kernel.ids import Owner
+from llmbot.kernel.redact import Redactor
 from llmbot.operations.assess import Assessor
 from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
@@ -73,6 +74,8 @@ class House:
     mutexes: Mutexes
     started: float
     """When this life of the process began, in monotonic seconds."""
+    redactor: Redactor = field(default_factory=Redactor)
+    """Stands before every sink."""
 
 
 @dataclass(frozen=True, slots=True)

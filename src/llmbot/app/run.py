@@ -26,6 +26,7 @@ from llmbot.app.settings import Settings
 from llmbot.app.supervisor_tasks import RestartPolicy
 from llmbot.app.telemetry import Telemetry
 from llmbot.app.watchdog import Progress, WatchdogService
+from llmbot.console.api.drills import drill_routes
 from llmbot.console.api.incidents import incident_routes
 from llmbot.console.api.runbooks import runbook_routes
 from llmbot.console.dashboard.service import Dashboard
@@ -84,10 +85,11 @@ async def run_bot(
     clock = SystemClock()
     owner = this_owner()
     lock = acquire(settings.storage.data_dir, owner, clock)
+    redactor = Redactor(settings.secrets)
     telemetry = Telemetry(
         settings.storage.log_dir,
         clock,
-        Redactor(settings.secrets),
+        redactor,
         level=settings.logs.level,
         file_bytes_max=settings.logs.file_bytes_max,
         files_max=settings.logs.files_max,
@@ -97,7 +99,8 @@ async def run_bot(
         bus = EventBus(clock)
         telemetry.attach(bus)
         mutexes = Mutexes(clock, bus)
-        house = House(settings, mode, clock, Random(), bus, owner, mutexes, clock.monotonic())
+        began = clock.monotonic()
+        house = House(settings, mode, clock, Random(), bus, owner, mutexes, began, redactor)
         return await _live(house, lock, simulator_address, announce)
     finally:
         telemetry.stop()
@@ -121,7 +124,11 @@ def _furnish(
     ask_restart = partial(ending.ask, "restart requested", RESTART_EXIT)
     healing = HealingService()
     desk = BotDesk(lambda: healing.plane)
-    more = (incident_routes(lambda: desk), runbook_routes(lambda: desk))
+    more = (
+        incident_routes(lambda: desk),
+        runbook_routes(lambda: desk),
+        drill_routes(lambda: desk.faults),
+    )
     dashboard = Dashboard(bus, clock, simulator_address or "")
     operator = OperatorSide(house, ask_restart, more, dashboard)
     systemd = Systemd.of(os.environ)

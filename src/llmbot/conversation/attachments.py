@@ -114,6 +114,9 @@ class _LeftOut:
     code: str
 
 
+_REFUSED = frozenset({"host", "too_large", "kind"})
+
+
 class AttachmentReader:
     """Reads files within the limits."""
 
@@ -124,6 +127,8 @@ class AttachmentReader:
         self._fetcher = fetcher
         self._converter = converter
         self.settings = settings
+        self.refused = 0
+        """Files that were not looked into: of a foreign host, too large, no kind that we read."""
 
     async def read(self, attachments: Sequence[Attachment], *, pictures: bool = True) -> Files:
         """All files of a message, fetched side by side; never raises for a file's sake.
@@ -146,6 +151,7 @@ class AttachmentReader:
                 texts.append((safe_name(item.filename), outcome.text))
             else:
                 left_out.append((safe_name(item.filename), outcome.code))
+        self.refused += sum(code in _REFUSED for _, code in left_out)
         beyond = attachments[self.settings.count_max :]
         left_out.extend((safe_name(item.filename), "too_many") for item in beyond)
         return Files(tuple(blobs), tuple(texts), tuple(left_out))

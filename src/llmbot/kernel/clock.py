@@ -32,13 +32,20 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SystemClock:
     """The machine's clocks."""
 
+    jump_s: float = 0.0
+    """How far a drill has moved the wall clock."""
+
     def wall(self) -> float:
         """See `Clock.wall`."""
-        return time.time()
+        return time.time() + self.jump_s
+
+    def jump(self, seconds: float) -> None:
+        """Move the wall clock, as a drill does."""
+        self.jump_s += seconds
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""

@@ -34,6 +34,8 @@ class Redactor:
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         """Take the secrets known by value; those under 6 characters would scrub plain words."""
+        self.found = 0
+        """How many secrets were taken out so far: each is a defect of whoever tried to show it."""
         known = sorted({s for s in secrets if len(s) >= 6}, key=len, reverse=True)  # noqa: PLR2004 - said above
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
@@ -42,5 +44,8 @@ class Redactor:
         if len(text) > SCRUB_LENGTH_MAX:
             text = text[:SCRUB_LENGTH_MAX] + "…"
         if self._known is not None:
-            text = self._known.sub(MASK, text)
-        return _SHAPES.sub(MASK, text)
+            text, known = self._known.subn(MASK, text)
+            self.found += known
+        text, shaped = _SHAPES.subn(MASK, text)
+        self.found += shaped
+        return text

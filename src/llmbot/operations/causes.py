@@ -39,7 +39,7 @@ class CauseFacts:
     """For people: what helps where no runbook can, and what prevents it."""
 
 
-_P0, _P1, _P2, _ = Severity
+_P0, _P1, _P2, _P3 = Severity
 
 _ROWS = (
     ("model-quota-minute", 1, Part.MODEL, _P2, "A model's quota for the minute is used up",
@@ -108,6 +108,12 @@ _ROWS = (
      "configuration", "Correct the settings; `llmbot config validate` names each problem."),
     ("clock-jump", 27, Part.CLOCK, _P2, "The wall clock jumped",
      "clock", "Look at the machine's time synchronisation."),
+    ("storm", 28, Part.SENSORS, _P1, "Many alarms came at once: nothing is done automatically",
+     "storm", "Look for what they have in common; it ends after a calm minute."),
+    ("hostile-input", 29, Part.CONTEXT, _P3, "Files came that are refused unopened",
+     "hostile-input", "Nothing was opened; look at who sends them if it lasts."),
+    ("secret-redacted", 30, Part.CONFIG, _P0, "A secret was kept out of the log",
+     "secrets", "Report the log lines around it; renew the secret if you are not sure."),
     ("sensor-failed", 0, Part.SENSORS, _P2, "A sensor cannot look",
      "sensors", "Report it; until then nobody watches that part."),
 )  # fmt: skip

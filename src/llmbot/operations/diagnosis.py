@@ -57,6 +57,14 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
 """What an active cause accounts for: those are its consequences and get no remedy of their own."""
 
 
+ECHO_S: Mapping[str, float] = {"slow-responses": 60.0, "overload": 60.0, "messages-missed": 10.0}
+"""For so long after its cause a consequence may still begin: their windows hold what happened."""
+
+_ECHO_S = 3.0
+_ECHO_MAX_S = 75.0
+"""What lasts longer than this after its cause has a life of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """A root cause as it stands now; `since_s` is monotonic."""
@@ -82,11 +90,12 @@ def diagnose(
     plant: Plant,
     now_s: float,
     *,
-    echoes: frozenset[str] = frozenset(),
+    ended: Mapping[str, float] | None = None,
 ) -> tuple[Cause, ...]:
     """The root causes of what is raised, the worst first.
 
-    `echoes` are causes that ended a moment ago: what they explain needs no remedy either.
+    `ended` says when causes were seen last that are over now: what began with one of them, or so
+    soon after it that it is its echo (`ECHO_S`), needs no remedy either.
     """
     groups: dict[str, list[Condition]] = {}
     for condition in conditions:
@@ -94,11 +103,23 @@ def diagnose(
             groups.setdefault(condition.nature.name, []).append(condition)
     roots = [
         name
-        for name in groups
-        if not any(name in EXPLAINS.get(other, frozenset()) for other in {*groups, *echoes})
+        for name, own in groups.items()
+        if not any(name in EXPLAINS.get(other, frozenset()) for other in groups)
+        and not _is_echo(name, own, ended or {}, now_s)
     ]
     causes = [_cause(name, groups, plant, now_s) for name in roots]
     return tuple(sorted(causes, key=lambda cause: (cause.severity, cause.since_s)))
+
+
+def _is_echo(name: str, own: Sequence[Condition], ended: Mapping[str, float], now_s: float) -> bool:
+    """Whether a cause that is over explains all of these; one that began later is trouble anew."""
+    latest = max(condition.since_s for condition in own)
+    return any(
+        name in EXPLAINS.get(other, frozenset())
+        and latest - at <= ECHO_S.get(name, _ECHO_S)
+        and now_s - at <= _ECHO_MAX_S
+        for other, at in ended.items()
+    )
 
 
 def _cause(

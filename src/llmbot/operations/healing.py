@@ -19,13 +19,10 @@ from llmbot.operations.sensors import Senses
 
 LOOK_EVERY_S = 0.5
 CALM_S = 1.5
+"""An incident whose causes are all gone for so long is closed."""
+
 FRESH_S = 2.0
 """Response times older than this tell of the trouble that is over."""
-
-ECHO_S = 75.0
-"""For so long what a cause explains is its echo: windows still hold what happened then."""
-
-"""An incident whose causes are all gone for so long is closed."""
 
 Collect = Callable[[str], Coroutine[None, None, None]]
 
@@ -61,11 +58,12 @@ class Healing:
 
     async def round(self, *, lag_s: float = 0.0) -> None:
         """One round of the loop."""
-        self.senses.look(lag_s=lag_s)  # sense, assess
+        self.senses.look(lag_s=lag_s, storm=self.rails.storm)  # sense, assess
         now = self.clock.monotonic()
         self.causes = diagnose(  # diagnose
-            self.senses.active(), self.plant, now, echoes=self._echoes(now)
+            self.senses.active(), self.plant, now, ended=self._last_seen
         )
+        self._last_seen |= {cause.name: now for cause in self.causes}
         fresh = await self.casebook.update(self.causes)
         for name in fresh:
             if self.rails.alarm(name):
@@ -79,12 +77,6 @@ class Healing:
             self._begin(self._treat(cause), f"treat {cause.name}")
         elif self._calm(now) and self.casebook.current is not None:
             self._begin(self._close(), "close the incident")
-
-    def _echoes(self, now: float) -> frozenset[str]:
-        """Causes that are over, but not for long."""
-        for cause in self.causes:
-            self._last_seen[cause.name] = now
-        return frozenset(n for n, at in self._last_seen.items() if now - at < ECHO_S)
 
     def _calm(self, now: float) -> bool:
         return self._calm_since is not None and now - self._calm_since >= CALM_S

@@ -210,6 +210,16 @@ class QueueReading:
     oldest_s: float
     retrying: int
     held: bool
+    drain_s: float | None = None
+    """How long serving all that wait takes at the pace of now; None while nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateReading:
+    """What the gates have kept away; counters only grow."""
+
+    files_refused: int
+    secrets_redacted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +319,10 @@ class Plant(Protocol):
 
     def performance(self, window_s: float = 60.0) -> Performance:
         """Response times of the last seconds."""
+        ...
+
+    def gates(self) -> GateReading:
+        """What was kept away."""
         ...
 
     def draining(self) -> bool:

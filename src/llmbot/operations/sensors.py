@@ -34,6 +34,11 @@ class SensorSettings:
     silent_least: int = 2
     queue_share: tuple[float, float] = (0.8, 0.5)
     queue_age_s: tuple[float, float] = (60.0, 20.0)
+    queue_drain_s: tuple[float, float] = (30.0, 15.0)
+    fresh_s: float = 15.0
+    """Span of response times that tell of now; the alarm needs the minute, too."""
+    files_refused: int = 3
+    stuck_write_s: float = 2.0
     p95_ms: tuple[int, int] = (5000, 4000)
     p95_calls_min: int = 10
     memory_share: tuple[float, float] = (1.0, 0.9)
@@ -57,6 +62,8 @@ class Scene:
     """How late this look is: the event loop was busy with something else."""
     jump_s: float
     """How far the wall clock moved against the monotonic one since the last look."""
+    storm: bool = False
+    """Whether so many alarms came at once that nothing is done automatically."""
 
 
 Look = Callable[[Scene], Iterable[Finding]]
@@ -118,13 +125,13 @@ class Senses:
         """The conditions that are raised, the oldest first."""
         return self._conditions.active()
 
-    def look(self, *, lag_s: float = 0.0) -> Sensed:
-        """Ask every sensor once; `lag_s` is how late the loop came to this."""
+    def look(self, *, lag_s: float = 0.0, storm: bool = False) -> Sensed:
+        """Ask every sensor once; `lag_s` is how late the loop came to this, `storm` its mode."""
         now, wall = self._clock.monotonic(), self._clock.wall()
         drift = wall - now
         jump = 0.0 if self._drift is None else drift - self._drift
         self._drift = drift
-        scene = Scene(self._plant, self._tally, self._settings, now, lag_s, jump)
+        scene = Scene(self._plant, self._tally, self._settings, now, lag_s, jump, storm)
         raised: list[Condition] = []
         cleared: list[Condition] = []
         failures: list[Finding] = []

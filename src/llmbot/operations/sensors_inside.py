@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmbot.operations.conditions import Finding, Nature, Sign
-from llmbot.operations.ports import Part
+from llmbot.operations.ports import GateReading, Part
 from llmbot.operations.sensors import Scene, Sensor
 
+_NOTED_MAX = 100
 _WELL = frozenset({"answered", "queued", "busy", "unknown"})
 """Outcomes of a command that say nothing against the bot."""
 
@@ -57,15 +58,22 @@ def overload(scene: Scene) -> Iterator[Finding]:
     if not found and fresh > 0:
         words = f"the oldest of {queue.waiting} waits for {queue.oldest_s:.0f} s"
         found = list(_high("queue", queue.oldest_s, settings.queue_age_s, words))
+    if not found and fresh > 0 and queue.drain_s is not None:
+        words = f"serving the {queue.waiting} that wait takes {queue.drain_s:.0f} s"
+        found = list(_high("queue", queue.drain_s, settings.queue_drain_s, words))
     yield from found
 
 
 def slow_responses(scene: Scene) -> Iterator[Finding]:
     """Row 15: answers take too long."""
+    settings = scene.settings
     response = scene.plant.performance().response
-    if response.count >= scene.settings.p95_calls_min:
-        words = f"p95 is {response.p95} ms over {response.count} answers"
-        yield from _high("responses", response.p95, scene.settings.p95_ms, words)
+    if response.count < settings.p95_calls_min or response.p95 <= settings.p95_ms[1]:
+        return
+    fresh = scene.plant.performance(settings.fresh_s).response
+    worst = min(response.p95, fresh.p95) if fresh.count else response.p95
+    words = f"p95 is {response.p95} ms over {response.count} answers"
+    yield from _high("responses", worst, settings.p95_ms, words)
 
 
 def memory(scene: Scene) -> Iterator[Finding]:
@@ -84,10 +92,15 @@ def documents(scene: Scene) -> Iterator[Finding]:
 
 
 def documents_mended(scene: Scene) -> Iterator[Finding]:
-    """Row 17, an event: damage was found, and mended where it was found."""
+    """Row 17, an event: damage was found, and mended where it was found.
+
+    Wrong settings are row 26's: whoever edits them by hand has not damaged a disk.
+    """
+    refused = {h.subject for h in scene.tally.recent("config-refused", scene.settings.within_s)}
     for kind in ("data-invalid", "data-rebuilt"):
         for happening in scene.tally.recent(kind, scene.settings.within_s):
-            yield Finding(happening.subject, happening.detail)
+            if happening.subject not in refused:
+                yield Finding(happening.subject, happening.detail)
 
 
 def disk(scene: Scene) -> Iterator[Finding]:
@@ -100,11 +113,24 @@ def disk(scene: Scene) -> Iterator[Finding]:
         yield Finding("disk", words, Sign.UNSURE)
 
 
-def database(scene: Scene) -> Iterator[Finding]:
-    """Row 18: the database refuses writes."""
-    facts = scene.plant.database()
-    if facts.last_error:
-        yield Finding("database", facts.last_error)
+class Writes:
+    """Row 18: the database refuses writes, or they wait and none gets through."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        self._commits = -1
+        self._moved_s = 0.0
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Find what it refused last, else how long writes have been waiting."""
+        facts = scene.plant.database()
+        if facts.commits != self._commits or not facts.queued:
+            self._commits, self._moved_s = facts.commits, scene.now_s
+        stuck_s = scene.now_s - self._moved_s
+        if facts.last_error:
+            yield Finding("database", facts.last_error)
+        elif stuck_s > scene.settings.stuck_write_s:
+            yield Finding("database", f"no write got through for {stuck_s:.0f} s")
 
 
 def locks(scene: Scene) -> Iterator[Finding]:
@@ -178,6 +204,39 @@ def configuration(scene: Scene) -> Iterator[Finding]:
         return
 
 
+class Gates:
+    """Rows 29 and 30: turns the growth of the gates' counters into happenings."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        self._last: GateReading | None = None
+
+    def hostile(self, scene: Scene) -> Iterator[Finding]:
+        """Row 29, an event: files came that are not looked into, again and again."""
+        now, last = scene.plant.gates(), self._last
+        self._last = now
+        if last is not None:
+            for _ in range(min(now.files_refused - last.files_refused, _NOTED_MAX)):
+                scene.tally.note("file-refused", "files", "")
+            if now.secrets_redacted > last.secrets_redacted:
+                scene.tally.note("secret", "sinks", "")
+        found = sum(1 for _ in scene.tally.recent("file-refused", scene.settings.within_s))
+        if found >= scene.settings.files_refused:
+            yield Finding("files", f"{found} files were refused unopened")
+
+    def secrets(self, scene: Scene) -> Iterator[Finding]:
+        """Row 30, an event: something that looks like a secret was on its way to a sink."""
+        if any(scene.tally.recent("secret", scene.settings.within_s)):
+            total = scene.plant.gates().secrets_redacted
+            yield Finding("sinks", f"{total} secret(s) were taken out before they were written")
+
+
+def storm(scene: Scene) -> Iterator[Finding]:
+    """Row 28: many alarms came at once."""
+    if scene.storm:
+        yield Finding("alarms", "so many came at once that nothing is done automatically")
+
+
 def clock_jump(scene: Scene) -> Iterator[Finding]:
     """Row 27, an event: the wall clock jumped."""
     if abs(scene.jump_s) >= scene.settings.clock_jump_s:
@@ -185,7 +244,8 @@ def clock_jump(scene: Scene) -> Iterator[Finding]:
 
 
 def inside_sensors() -> tuple[Sensor, ...]:
-    """All of them."""
+    """All of them; some have a memory, so that each bot gets its own."""
+    gates = Gates()
     return (
         Sensor(Nature("duplicates", 11, Part.QUEUE), duplicates),
         Sensor(Nature("unclean-end", 12, Part.SERVICES), unclean_end),
@@ -199,7 +259,7 @@ def inside_sensors() -> tuple[Sensor, ...]:
         Sensor(Nature("data-damaged", 17, Part.DOCUMENTS), documents),
         Sensor(Nature("data-mended", 17, Part.DOCUMENTS), documents_mended),
         Sensor(Nature("disk-full", 18, Part.DISK, raise_after_s=1.0), disk),
-        Sensor(Nature("store-refuses", 18, Part.DATABASE, raise_after_s=0.5), database),
+        Sensor(Nature("store-refuses", 18, Part.DATABASE, raise_after_s=0.5), Writes().look),
         Sensor(Nature("locks", 19, Part.LOCKS, raise_after_s=0.5), locks),
         Sensor(Nature("locks-broken", 19, Part.LOCKS), locks_broken),
         Sensor(Nature("loop-blocked", 20, Part.LOOP, clear_after_s=3.0), loop_blocked),
@@ -210,4 +270,7 @@ def inside_sensors() -> tuple[Sensor, ...]:
         Sensor(Nature("context-failed", 25, Part.CONTEXT), contexts),
         Sensor(Nature("config-refused", 26, Part.CONFIG), configuration),
         Sensor(Nature("clock-jump", 27, Part.CLOCK), clock_jump),
+        Sensor(Nature("storm", 28, Part.SENSORS), storm),
+        Sensor(Nature("hostile-input", 29, Part.CONTEXT), gates.hostile),
+        Sensor(Nature("secret-redacted", 30, Part.CONFIG), gates.secrets),
     )

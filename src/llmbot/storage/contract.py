@@ -64,6 +64,7 @@ class DatabaseFacts:
     failures: int
     """Batches that were lost as a whole: no connection, or no commit."""
     last_error: str
+    """Why the last batch was lost; empty once another was committed."""
     disk_bytes: int
     """The database with its write-ahead log; at most a minute old."""
 

@@ -152,6 +152,7 @@ class GroupCommit:
             self._lose(batch, error)
             return
         if done:
+            self.last_error = ""
             self.commits += 1
             self.units += done
             self.last_commit_ms = round((self._clock.monotonic() - started) * 1000)

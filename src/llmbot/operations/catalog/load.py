@@ -7,6 +7,8 @@ from llmbot.operations.ports import Act, Check, Part, Verb
 from llmbot.operations.runbook import Runbook, Situation, Step
 
 _P95_MS = 5000
+_FRESH_S = 15.0
+"""Older response times tell of what is over."""
 _CALM_AGE_S = 20.0
 
 
@@ -22,13 +24,13 @@ async def _memory_check(situation: Situation) -> Check:
 
 
 def _quick(situation: Situation) -> str:
-    response = situation.plant.performance().response
+    response = situation.plant.performance(_FRESH_S).response
     return "" if response.p95 > _P95_MS else f"p95 is {response.p95} ms"
 
 
 async def _time_check(situation: Situation) -> Check:
-    response = situation.plant.performance().response
-    words = f"p95 {response.p95} ms over {response.count} answers of the last minute"
+    response = situation.plant.performance(_FRESH_S).response
+    words = f"p95 {response.p95} ms over the last {response.count} answers"
     return Check("response time", response.p95 <= _P95_MS, words)
 
 

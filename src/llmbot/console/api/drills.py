@@ -1,0 +1,85 @@
+"""`/api/drills`: faults of the bot itself, switched on and off for a drill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+from starlette.responses import Response
+
+from llmbot.console.api.incidents import DoneShape
+from llmbot.console.api.models import ProblemShape, Shape
+from llmbot.console.api.problem import problem
+from llmbot.kernel.errors import LlmbotError
+
+Name = Annotated[str, Path(max_length=60, description="name of a fault")]
+SECONDS_MAX = 300.0
+
+
+class Faults(Protocol):
+    """What can be broken on purpose; see `app/fault_ports.py`."""
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """Every fault with what it does."""
+        ...
+
+    async def begin(self, name: str, seconds: float, *, live: bool = False) -> None:
+        """Switch one on.
+
+        Raises:
+            LlmbotError, OSError: it may not be, or could not be.
+        """
+        ...
+
+    async def end(self, name: str) -> None:
+        """Switch one off."""
+        ...
+
+
+class FaultBody(Shape):
+    """How long it lasts, and whether a live bot may be broken."""
+
+    seconds: float = Field(10.0, gt=0, le=SECONDS_MAX)
+    live: bool = Field(default=False, description="needed where people use the bot")
+
+
+def drill_routes(faults: Callable[[], Faults]) -> APIRouter:
+    """The routes; `faults` answers once the bot was put together."""
+    routes = APIRouter(prefix="/api/drills", tags=["drills"])
+    unknown: dict[int | str, dict[str, Any]] = {
+        404: {"model": ProblemShape, "description": "no such fault"},
+        409: {"model": ProblemShape, "description": "it may not or could not be switched on"},
+    }
+
+    @routes.get("", summary="Every fault of the bot itself")
+    async def list_() -> dict[str, Any]:
+        return {"faults": dict(faults().known)}
+
+    @routes.put("/{name}", summary="Switch one on", responses=unknown, response_model=DoneShape)
+    async def begin(name: Name, body: FaultBody) -> DoneShape | Response:
+        if name not in faults().known:
+            return _unknown(faults())
+        try:
+            await faults().begin(name, body.seconds, live=body.live)
+        except LlmbotError as error:
+            return problem(409, error.code, str(error), error.remedy)
+        except OSError as error:
+            return problem(409, "host", f"It could not be made: {error.strerror}.", "See the disk.")
+        return DoneShape(detail=f"{name} is on for {body.seconds:g} s")
+
+    @routes.delete("/{name}", summary="Switch one off", responses=unknown, response_model=DoneShape)
+    async def end(name: Name) -> DoneShape | Response:
+        if name not in faults().known:
+            return _unknown(faults())
+        await faults().end(name)
+        return DoneShape(detail=f"{name} is off")
+
+    return routes
+
+
+def _unknown(faults: Faults) -> Response:
+    words = f"There is no such fault; there are: {', '.join(faults.known)}."
+    return problem(404, "unknown_fault", words, "Use one of the names.")
