@@ -120,7 +120,8 @@ async def test_progress_is_shown_where_the_answer_will_stand(tmp_path: Path) -> 
 
 async def test_a_part_that_fails_is_told(tmp_path: Path) -> None:
     """The answer comes from the parts that worked, and says which did not."""
-    model = ScriptedModel(failing(lambda n: ModelBlockedError() if n in {2, 4} else None))
+    blocked: dict[int, list[Piece]] = {2: [ModelBlockedError()], 4: ["half a", ModelBlockedError()]}
+    model = ScriptedModel(lambda p: blocked.get(part_of(p)) or reads(p))
     async with conversation(tmp_path, model) as chat:
         reply = await answered(chat, long_question(chat))
         assert "note of part 1." in reply

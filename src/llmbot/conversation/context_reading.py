@@ -21,6 +21,7 @@ from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.errors import (
     BreakerOpenError,
     LlmbotError,
+    ModelBlockedError,
     ModelRateLimitedError,
     TransientError,
 )
@@ -171,5 +172,7 @@ class Reader:
         names = [candidate.model.name for candidate in reversed(self._generation.chain)]
         answer = await self._generation.answer(run.message_id, prompt, Silence(), prefer=names)
         self.well()
+        if answer.ended == "blocked":
+            raise ModelBlockedError
         await run.keep(step.key, answer.text)
         run.notes[step.key] = answer.text

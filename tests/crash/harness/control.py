@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import aiohttp
@@ -25,9 +27,10 @@ class Control:
 
     async def call(self, method: str, path: str, body: Json | None = None) -> Json:
         """One call below `/_sim/`."""
-        async with self._session.request(
-            method, f"{self.address}/_sim/{path}", json=body if method != "GET" else None
-        ) as response:
+        # As a file, for it may carry one of a megabyte.
+        data = None if method == "GET" else io.BytesIO(json.dumps(body).encode())
+        url, kind = f"{self.address}/_sim/{path}", {"Content-Type": "application/json"}
+        async with self._session.request(method, url, data=data, headers=kind) as response:
             answer: Json = await response.json()
             if response.status >= 400:
                 raise AssertionError(f"{method} {path}: {response.status} {answer}")
