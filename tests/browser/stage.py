@@ -109,11 +109,12 @@ class Stage:
         async with aiohttp.ClientSession() as http:
             await http.put(f"{self.chat}/_sim/faults/{name}", json=how)
 
-    async def say(self, words: str, channel: str = "general") -> None:
-        """Ask the bot something as alice."""
-        body = {"user": "alice", "channel": channel, "content": words, "mention_bot": True}
-        async with aiohttp.ClientSession() as http:
-            await http.post(f"{self.chat}/_sim/discord/say", json=body)
+    async def say(self, words: str, *, private: bool = False) -> str:
+        """Ask the bot something as alice; the id of her message."""
+        body = {"user": "alice", "dm": private, "content": words, "mention_bot": True}
+        address = f"{self.chat}/_sim/discord/say"
+        async with aiohttp.ClientSession() as http, http.post(address, json=body) as answer:
+            return str((await answer.json())["id"])
 
     async def _start_simulators(self) -> None:
         self._simulators = process = await asyncio.create_subprocess_exec(

@@ -108,6 +108,7 @@ async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sta
         ADMIN_TOKEN=TOKEN,
         OPERATOR_TOKEN=OPERATOR_TOKEN,
         VIEWER_TOKEN=VIEWER_TOKEN,
+        LOG_USER_TEXT="true",
     ) as running:
         yield running
 
@@ -168,3 +169,19 @@ async def test_a_session_may_do_what_its_role_may(
     ):
         status = await page.evaluate(ACT, [path, {"X-Form-Token": form_token}])
         assert status == (200 if allowed else 403)
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_words_are_shown_by_setting_and_private_ones_never(
+    page: Page, guarded: Stage, private: bool
+) -> None:
+    """Where a setting reveals texts, a ledger has question and answer, unless private."""
+    await sign_in(page, guarded, VIEWER_TOKEN)
+    await expect(page.locator("#live")).to_have_text("Live")
+    asked = await guarded.say("hello secretword", private=private)
+    row = page.locator(".flow-rows tbody tr", has_text=asked[-6:])
+    await row.locator(".chip.good").wait_for()
+    await row.get_by_role("button").click()
+    ledger = page.get_by_role("dialog")
+    await expect(ledger).to_contain_text("in private" if private else "secretword")
+    assert ("secretword" in await page.content()) is not private

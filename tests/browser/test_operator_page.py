@@ -44,9 +44,10 @@ async def test_a_message_moves_along_and_its_ledger_is_one_click_away(
 ) -> None:
     """A message appears without a reload and ends as answered; its ledger tells no word."""
     await enter(page, stage)
-    await stage.say("hello secretword")
-    await page.locator(".flow-rows .chip.good").first.wait_for()
-    await page.locator(".flow-rows .link").first.click()
+    asked = await stage.say("hello secretword")
+    row = page.locator(".flow-rows tbody tr", has_text=asked[-6:])
+    await row.locator(".chip.good").wait_for()
+    await row.get_by_role("button").click()
     ledger = page.get_by_role("dialog")
     await expect(ledger).to_contain_text("claimed")
     await expect(ledger).to_contain_text("delivered")

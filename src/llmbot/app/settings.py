@@ -163,7 +163,7 @@ class Settings(BaseSettings):
             names = ", ".join(sorted(foreign))
             loose.append(LooseSetting("ATTACHMENT_HOSTS", f"files are also fetched from {names}"))
         if self.logs.user_text:
-            loose.append(LooseSetting("LOG_USER_TEXT", "texts of users are written to the log"))
+            loose.append(LooseSetting("LOG_USER_TEXT", "operators see what users write"))
         if not self.loopback:
             loose.append(LooseSetting("HTTP_HOST", f"the API listens on {self.http.host}"))
         if self.http.trusted_hosts:

@@ -282,8 +282,8 @@ class LogSettings(Group):
     user_text: bool = setting(
         "LOG_USER_TEXT",
         default="false",
-        what="Whether texts of users may be logged",
-        reason="false: what people write is nobody else's to read",
+        what="Whether operators may see texts of users, in the ledger of a message",
+        reason="false: what people write is nobody else's to read; direct messages never are",
     )
     file_bytes_max: int = setting(
         "LOG_FILE_BYTES_MAX",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from llmbot.app.externals import quota_of
 from llmbot.app.running import Running
 from llmbot.console.facts import (
@@ -25,6 +28,7 @@ from llmbot.console.facts_figures import (
     StoryFacts,
 )
 from llmbot.conversation.jobs import Priority
+from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.ids import snowflake_time
 from llmbot.resilience import mutex_facts
 from llmbot.storage.database import Row, Session
@@ -32,6 +36,8 @@ from llmbot.storage.database import Row, Session
 __all__ = ["deadlocks_of", "ledger_of", "mutexes_of", "processed_of", "queue_of", "rate_limits_of"]
 
 SCOPES_SHOWN_MAX = 500
+TEXTS_SHOWN_MAX = 12
+TEXTS_DEADLINE_S = 8.0
 
 
 def rate_limits_of(bot: Running) -> RateLimitFacts:
@@ -198,12 +204,12 @@ async def processed_of(bot: Running) -> ProcessedFacts:
 
 
 async def ledger_of(bot: Running, message_id: int) -> LedgerFacts | None:
-    """See `Views.ledger`; a message that has ended has no words left to be shown."""
+    """See `Views.ledger`; words are asked of Discord, for a job that has ended has none left."""
     store = bot.mechanisms.store
 
     def work(session: Session) -> tuple[list[Row], list[Row]]:
         job = session.execute(
-            "SELECT state, channel_id, priority, attempts, created_s FROM jobs "
+            "SELECT state, channel_id, priority, attempts, created_s, is_direct FROM jobs "
             "WHERE message_id = ?",
             (message_id,),
         )
@@ -215,7 +221,9 @@ async def ledger_of(bot: Running, message_id: int) -> LedgerFacts | None:
     rows, parts = await bot.mechanisms.database.read(work)
     if not rows:
         return None
-    state, channel_id, priority, attempts, created_s = rows[0]
+    state, channel_id, priority, attempts, created_s, is_direct = rows[0]
+    ids = [int(discord_id) for (discord_id,) in parts]
+    texts, hidden = await _texts(bot, int(channel_id), (message_id, *ids), private=bool(is_direct))
     story = await store.story(message_id)
     return LedgerFacts(
         message_id=str(message_id),
@@ -225,6 +233,27 @@ async def ledger_of(bot: Running, message_id: int) -> LedgerFacts | None:
         priority=Priority(int(priority)).name.lower(),
         attempts=int(attempts),
         created_at=moment(float(created_s)),
-        parts=[str(discord_id) for (discord_id,) in parts],
+        parts=[str(discord_id) for discord_id in ids],
         story=[StoryFacts(moment(line.wall_s), line.fact, line.detail) for line in story],
+        texts=texts,
+        texts_hidden=hidden,
     )
+
+
+async def _texts(
+    bot: Running, channel_id: int, ids: Sequence[int], *, private: bool
+) -> tuple[list[str], str]:
+    """What these messages say, where operators may see it; else why they may not."""
+    if not bot.mechanisms.documents.current.settings.logs.user_text:
+        return [], "LOG_USER_TEXT is false"
+    if private:
+        return [], "it was written in private"
+    try:
+        async with asyncio.timeout(TEXTS_DEADLINE_S):
+            found = [
+                await bot.conversation.discord.message(channel_id, each)
+                for each in ids[:TEXTS_SHOWN_MAX]
+            ]
+    except (LlmbotError, TimeoutError):
+        return [], "Discord does not answer"
+    return [each.content if each is not None else "(deleted)" for each in found], ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pydantic import ConfigDict
@@ -87,7 +87,7 @@ class StoryFacts:
 
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
-    """All that is known of one message; none of its words."""
+    """All that is known of one message; its words only where a setting lets operators see them."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
     message_id: str
@@ -100,3 +100,7 @@ class LedgerFacts:
     parts: list[str]
     """Discord's ids of the parts of the reply."""
     story: list[StoryFacts]
+    texts: list[str] = field(default_factory=list)
+    """The question, then the parts of the reply, as they stand on Discord now."""
+    texts_hidden: str = ""
+    """Why there are none."""

@@ -2,7 +2,7 @@
 import { get, has } from "./api.js";
 import { chip, fill, h, icon, openDialog } from "./dom.js";
 import { details } from "./details.js";
-import { joined, milliseconds, span, timeOf } from "./format.js";
+import { joined, milliseconds, moment, span, timeOf } from "./format.js";
 import { store } from "./store.js";
 
 const LANES = [["claimed", "Claimed"], ["queued", "Queued"], ["generating", "Generating"], ["delivering", "Delivering"], ["done", "Done"]];
@@ -138,11 +138,14 @@ export async function showLedger(id) {
   openDialog({ class: "ledger", "aria-labelledby": "ledger-title" },
     h("header", {}, h("h2", { id: "ledger-title" }, `Message ${id}`), h("form", { method: "dialog" }, h("button", { class: "icon-button", "aria-label": "Close" }, icon("close")))),
     row ? story(row.marks.map(([fact, at, detail]) => ({ fact, at, detail }))) : h("p", {}, "This life of the bot does not remember it."),
-    record, h("p", { class: "small" }, "What people wrote is not shown."));
+    record);
   if (!has("GET", LEDGER)) return;
   try {
     const answer = await get(LEDGER.replace("{messageId}", id));
-    fill(record, h("h3", {}, "Durable record"), details(answer));
+    const { texts = [], textsHidden, story: told, ...rest } = answer;
+    fill(record, h("h3", {}, "Durable record"), details(rest), row ? null : story(told.map(({ fact, at, detail }) => ({ fact, at: moment(at), detail }))),
+      texts.length ? [h("h3", {}, "What was written"), texts.map((words, index) => h("blockquote", { class: index ? "answer" : "question" }, words))]
+        : h("p", { class: "small" }, `What people wrote is not shown${textsHidden ? `: ${textsHidden}` : ""}.`));
   } catch (problem) {
     fill(record, h("p", { class: "small" }, problem.message));
   }

@@ -39,7 +39,7 @@ export class Happenings {
   #row(key, each) {
     const row = h("li", { class: each.level }, icon(MARKS[each.level] ?? "none"),
       h("time", { title: fullTimeOf(each.at) }, timeOf(each.at)),
-      h("span", {}, h("span", { class: "sr-only" }, WORDS[each.level] ?? ""), each.words,
+      h("span", { title: each.words }, h("span", { class: "sr-only" }, WORDS[each.level] ?? ""), each.words,
         each.count > 1 ? h("span", { class: "times" }, ` ×${each.count}`) : null));
     this.drawn.set(key, row);
     return row;
