@@ -30,7 +30,7 @@ from tests.support.documents import KINDS, NOTE, Note, note
 
 from llmbot.kernel.clock import Random, SystemClock
 from llmbot.storage.database import Migration, Session, open_database
-from llmbot.storage.document_facts import DataInvalid, DataLost
+from llmbot.storage.document_facts import DataEdited, DataInvalid, DataLost
 from llmbot.storage.document_reader import DocumentReader
 from llmbot.storage.document_recovery import DocumentShelf
 from llmbot.storage.documents import DocumentStore, StoreSettings
@@ -44,6 +44,9 @@ FRESH_AFTER = 500
 """Cycles after which a new directory is begun: the look at all that was ever written takes time."""
 
 CLOCK = SystemClock()
+
+TOLD = (DataInvalid, DataLost, DataEdited)
+"""A cut that takes the last line end and nothing else is told as an edit of the layout."""
 
 ROWS_A_LIFE_MAX = 1_000_000
 
@@ -177,7 +180,7 @@ def look(ground: Ground, count: Count, *, damaged: int | None = None) -> None:
     for number in ground.begun:
         loaded = shelf.load(NOTE.ref(number))
         _judge(ground, count, number, None if loaded is None else loaded.value, number == damaged)
-    told = [event for event in shelf.writer.events if isinstance(event, DataInvalid | DataLost)]
+    told = [event for event in shelf.writer.events if isinstance(event, TOLD)]
     if damaged is None and told:
         count.amiss.append(f"a kill was taken for damage: {told[0].describe()}")
     elif damaged is not None:
