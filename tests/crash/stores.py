@@ -206,16 +206,22 @@ def _judge(ground: Ground, count: Count, number: int, value: Note | None, damage
 
 
 def _look_at_rows(ground: Ground, count: Count) -> None:
-    with closing(sqlite3.connect(f"file:{ground.database}?mode=ro", uri=True)) as raw:
-        kept = {seq for (seq,) in raw.execute("SELECT seq FROM jobs")} if _has_jobs(raw) else set()
+    try:
+        kept = _rows(f"file:{ground.database}?mode=ro")
+    except sqlite3.OperationalError:
+        # Killed in the middle of the log's first page: only a writer can begin it anew.
+        kept = _rows(f"file:{ground.database}")
     lost = [seq for seq in ground.rows if seq not in kept]
     if lost:
         count.amiss.append(f"{len(lost)} acknowledged rows are lost")
         ground.rows = [seq for seq in ground.rows if seq in kept]
 
 
-def _has_jobs(raw: sqlite3.Connection) -> bool:
-    return bool(raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchall())
+def _rows(address: str) -> set[int]:
+    with closing(sqlite3.connect(address, uri=True)) as raw:
+        if not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchall():
+            return set()
+        return {seq for (seq,) in raw.execute("SELECT seq FROM jobs")}
 
 
 def damage(ground: Ground, random: Random) -> int | None:

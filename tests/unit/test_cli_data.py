@@ -12,8 +12,11 @@ from tests.support.here import bot_here, empty_directory
 
 from llmbot.app.cli_entry import AppEntry
 from llmbot.console.cli import main
+from llmbot.conversation.schema import MIGRATIONS
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.ids import this_owner
+from llmbot.storage.database import open_database
+from llmbot.storage.database_backups import DatabaseBackups
 from llmbot.storage.document_writer import Saving
 from llmbot.storage.instance import acquire
 
@@ -109,6 +112,27 @@ def test_what_changes_files_needs_them_alone(run: Run) -> None:
         lock.release()
     assert code != 0
     assert "already" in told or "another" in told.lower()
+
+
+async def test_the_database_goes_back_to_a_copy(run: Run) -> None:
+    """Copies of the database are listed, and one is brought back while no bot runs."""
+    clock = SystemClock()
+    database = open_database("sqlite:///data/llmbot.db", migrations=MIGRATIONS, clock=clock)
+    await database.start()
+    await DatabaseBackups(Path("data/backups"), clock).take(database)
+    await database.stop()
+    code, found = run("data", "versions", "llmbot.db")
+    assert (code, len(found["versions"])) == (0, 1)
+    at = "2100-01-01T00:00:00Z"
+    lock = acquire(Path("data"), this_owner(), clock)
+    try:
+        assert run("data", "restore", "llmbot.db", "--at", at)[0] != 0
+    finally:
+        lock.release()
+    code, found = run("data", "restore", "llmbot.db", "--at", at)
+    assert code == 0
+    assert (Path("data") / found["putAside"]).exists()
+    assert run("data", "recover", "llmbot.db")[0] == 1
 
 
 async def test_a_running_bot_is_asked(

@@ -10,11 +10,13 @@ from llmbot.app.running import Running
 from llmbot.console.actions import ActionError, Asked, Done, UnknownTargetError
 from llmbot.console.documents_told import (
     check_told,
+    database_copy_told,
     files_told,
     recovery_told,
     scan_told,
     version_told,
 )
+from llmbot.storage.database_backups import DATABASE
 from llmbot.storage.document_facts import DocumentCheck, Recovery, Stray
 from llmbot.storage.document_kinds import UnknownDocumentError
 
@@ -45,6 +47,8 @@ class _Documents:
     def __init__(self, bot: Running) -> None:
         self._admin = bot.mechanisms.documents.admin
         self._clock = bot.house.clock
+        self._backups = bot.mechanisms.documents.backups
+        self._database = bot.mechanisms.database
 
     async def validate(self, asked: Asked) -> Done:
         check = await _known(self._admin.validate(asked.target))
@@ -85,6 +89,9 @@ class _Documents:
         for name in await self._admin.names():
             generation = await self._admin.backup(name)
             kept[name] = version_told(generation)
+        if self._backups is not None:
+            copy = await self._backups.take(self._database)
+            kept[DATABASE] = database_copy_told(copy)
         return Done(told={"files": kept, "count": len(kept)})
 
 

@@ -117,6 +117,24 @@ class AppEntry:
         reader = DocumentReader(data_dir, kinds_of(load_settings()), RealFileSystem())
         return DocumentShelf(reader, SystemClock())
 
+    def restore_database(self, data_dir: Path, at_s: float) -> dict[str, Any]:
+        """Bring back the SQLite database of a bot that is down, as it was at a time."""
+        from llmbot.app.settings import load_settings
+        from llmbot.console.documents_told import database_copy_told
+        from llmbot.conversation.schema import after_a_jump_back
+        from llmbot.storage.database_backups import DatabaseBackups, bring_back
+        from llmbot.storage.document_kinds import BACKUPS
+
+        storage = load_settings().replaced(storage={"data_dir": data_dir}).storage
+        if storage.sqlite_file is None:
+            raise SettingsError("DATABASE_URL names another database than SQLite's file.")
+        clock = SystemClock()
+        backups = DatabaseBackups(data_dir / BACKUPS, clock)
+        then = after_a_jump_back(clock.wall())
+        copy, put_aside = bring_back(storage.sqlite_file, backups, at_s, then, clock)
+        kept = "" if put_aside is None else put_aside.kept_as
+        return {**database_copy_told(copy), "putAside": kept, "valid": True}
+
     def example(self, *, markdown: bool) -> str:
         """Every setting with its default and reason."""
         from llmbot.app.settings_docs import env_example, settings_page

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmbot.app.database_backups import build_backups
 from llmbot.app.parts import Documents, House
 from llmbot.app.reload import CurrentSettings, Reloader, settings_kind
 from llmbot.app.settings import Settings
@@ -57,6 +58,7 @@ def build_documents(house: House, store: DocumentStore, database: Database) -> D
         ),
         current=current,
         reloader=Reloader(store, admin, kind, current, bus, clock),
+        backups=build_backups(house, store),
     )
 
 

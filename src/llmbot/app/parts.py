@@ -54,6 +54,7 @@ from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.resilience.mutex import Mutexes
 from llmbot.storage.database import Database
+from llmbot.storage.database_backups import DatabaseBackups
 from llmbot.storage.document_admin import DocumentAdmin
 from llmbot.storage.documents import DocumentStore
 from llmbot.storage.patrol import Patrol
@@ -89,6 +90,8 @@ class Documents:
     memory: ConversationMemory
     current: CurrentSettings
     reloader: Reloader
+    backups: DatabaseBackups | None
+    """Copies of the database; None where it has backups of its own."""
 
 
 @dataclass(frozen=True, slots=True)

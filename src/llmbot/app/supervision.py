@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from llmbot.app.database_backups import BackupService
 from llmbot.app.documents import DocumentsService, MemoryService
 from llmbot.app.parts import Conversation, Edges, House, Mechanisms
 from llmbot.app.reconciling import ReconcileService
@@ -49,6 +50,7 @@ def build_supervisor(
         ),
         DiscordService(edges.discord, conversation.inbox, conversation.catch_up, edges.fetcher),
         build_workers(house, edges, conversation, lambda: seat[0]),
+        BackupService(mechanisms.documents, mechanisms.database, house, lambda: seat[0]),
         MemoryService(
             mechanisms.documents.memory,
             conversation.summaries,

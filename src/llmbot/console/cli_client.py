@@ -86,6 +86,10 @@ class Entry(Protocol):
         """The documents of a bot that is down."""
         ...
 
+    def restore_database(self, data_dir: Path, at_s: float) -> dict[str, Any]:
+        """Bring back the SQLite database of a bot that is down, as it was at a time."""
+        ...
+
     def example(self, *, markdown: bool) -> str:
         """Every setting with its default and reason."""
         ...

@@ -26,6 +26,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 File = Annotated[str, typer.Argument(help="As `data validate-all` names it.", metavar="FILE")]
 At = Annotated[str, typer.Option("--at", help="RFC 3339: as it was then.", metavar="TIME")]
 
+DATABASE = "llmbot.db"
+"""The database, of which copies are kept like versions of a document."""
+
 _DEADLINE_S = 120.0
 _REFUSALS = tuple(range(400, 600))
 
@@ -85,12 +88,31 @@ class DataDesk:
         at_s = wall_s(at) if at else None
         local = self.entry.local(self.data_dir)
         facts = running(local)
+        if name == DATABASE:
+            return self._database(local.data_dir, verb, at_s)
         if facts is None:
             return self._alone(local.data_dir, verb, name, at_s)
         path = f"/api/admin/datastore/{verb}/{quote(name, safe='/')}".rstrip("/")
         return Remote(facts.http_address, local.token).ask(
             "POST", path, {"at": at} if at else None, accept=_REFUSALS, deadline_s=_DEADLINE_S
         )
+
+    def _database(self, data_dir: Path, verb: str, at_s: float | None) -> dict[str, Any]:
+        from llmbot.console.documents_told import database_copy_told  # noqa: PLC0415 - see `cli.py`
+        from llmbot.kernel.ids import this_owner  # noqa: PLC0415 - as above
+        from llmbot.storage.database_backups import DatabaseBackups  # noqa: PLC0415 - as above
+        from llmbot.storage.instance import acquire  # noqa: PLC0415 - as above
+
+        if verb == "versions":
+            copies = DatabaseBackups(data_dir / "backups", SystemClock()).copies()
+            return {"file": DATABASE, "versions": [database_copy_told(copy) for copy in copies]}
+        if verb != "restore" or at_s is None:
+            raise CommandError("Of the database there are `versions` and, bot down, `restore`.")
+        lock = acquire(data_dir, this_owner(), SystemClock())
+        try:
+            return self.entry.restore_database(data_dir, at_s)
+        finally:
+            lock.release()
 
     def _alone(self, data_dir: Path, verb: str, name: str, at_s: float | None) -> dict[str, Any]:
         from llmbot.console.documents_alone import CHANGING, alone  # noqa: PLC0415 - see `cli.py`

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from llmbot.console.facts import moment
+from llmbot.storage.database_backups import DatabaseCopy
 from llmbot.storage.document_facts import (
     DocumentCheck,
     Generation,
@@ -14,7 +15,14 @@ from llmbot.storage.document_facts import (
     Stray,
 )
 
-__all__ = ["check_told", "files_told", "recovery_told", "scan_told", "version_told"]
+__all__ = [
+    "check_told",
+    "database_copy_told",
+    "files_told",
+    "recovery_told",
+    "scan_told",
+    "version_told",
+]
 
 MISSING_SHOWN_MAX = 50
 
@@ -63,6 +71,16 @@ def version_told(version: Generation) -> dict[str, object]:
         "savedAt": moment(version.saved_at_s),
         "status": str(version.status),
         "bytes": version.bytes,
+    }
+
+
+def database_copy_told(copy: DatabaseCopy) -> dict[str, object]:
+    """One copy of the database."""
+    return {
+        "file": f"backups/{copy.path.name}",
+        "savedAt": moment(copy.saved_at_s),
+        "status": "valid",
+        "bytes": copy.bytes,
     }
 
 

@@ -10,6 +10,21 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 """Keep a small fact under a name."""
 
+
+def after_a_jump_back(now_s: float) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What must change in a database of yesterday before a bot may live on with it.
+
+    What waited then may have been answered since: it becomes dead letters, which operators can see
+    and revive; and nothing is searched for among the messages of the time that is not in it.
+    """
+    return (
+        ("UPDATE jobs SET state = 'dead' WHERE state NOT IN ('done', 'noticed', 'dead')", ()),
+        (SET_META, ("gap", "")),
+        (SET_META, ("gateway_session", "")),
+        (SET_META, ("gateway_heard_s", f"{now_s:.3f}")),
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         version=1,
