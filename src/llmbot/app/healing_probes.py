@@ -14,7 +14,7 @@ from llmbot.app.running import Running
 from llmbot.app.synthetic import ECHO_CHANNEL
 from llmbot.conversation.generation import Candidate
 from llmbot.conversation.ports import Finish, ModelDeadlines, Prompt, Role, Turn
-from llmbot.kernel.errors import LlmbotError, ModelEmptyError
+from llmbot.kernel.errors import LlmbotError, ModelEmptyError, ModelStreamCutError
 from llmbot.operations import temp_files
 from llmbot.operations.ports import Check, Part
 from llmbot.resilience.deadline import Deadline
@@ -23,6 +23,8 @@ __all__ = ["PROBE_S", "Probes", "model_name"]
 
 PROBE_S = 8.0
 _OK = 200
+_TRIES = 3
+_PAUSE_S = 0.5
 
 _DEADLINES = ModelDeadlines(
     connect_s=3.0, first_words_s=5.0, between_words_s=3.0, whole_answer_s=PROBE_S
@@ -67,16 +69,28 @@ class Probes:
         """Ask the model that is meant, or the first of the chain that its breaker lets through."""
         chain = self._bot.conversation.generation.chain
         chosen = next((each for each in chain if model_name(each) == subject), None) or chain[0]
-        began = self._bot.house.clock.monotonic()
+        clock = self._bot.house.clock
+        began = clock.monotonic()
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                await self._hear_out(chosen)
+                break
+            except ModelStreamCutError:
+                # The connection broke: that says nothing of the model yet.
+                if not tries_left:
+                    raise
+                await clock.sleep(_PAUSE_S)
+        took_ms = round((clock.monotonic() - began) * 1000)
+        return f"{model_name(chosen)} answered in {took_ms} ms"
+
+    async def _hear_out(self, chosen: Candidate) -> None:
         try:
             async with aclosing(chosen.model.stream(_PROBE, _DEADLINES)) as items:
                 async for item in items:
                     if isinstance(item, Finish):
-                        break
+                        return
         except ModelEmptyError:
-            pass  # it answers, if with nothing to say; that is not what is asked here
-        took_ms = round((self._bot.house.clock.monotonic() - began) * 1000)
-        return f"{model_name(chosen)} answered in {took_ms} ms"
+            return  # it answers, if with nothing to say; that is not what is asked here
 
     async def _ask_discord(self, _: str) -> str:
         """Past the bot's own limits and breaker: whether Discord knows this bot now."""
