@@ -10,6 +10,7 @@ from pathlib import Path
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus
 from llmbot.operations.approvals import Approvals
+from llmbot.operations.burn import BurnRates
 from llmbot.operations.casebook import Casebook
 from llmbot.operations.executor import Executor, Mode
 from llmbot.operations.guardrails import Rails, RailSettings
@@ -68,7 +69,8 @@ def plane(
     casebook = Casebook(incidents, journal, bus, clock, new_id)
     for hear in (incidents.hear, rails.hear, approvals.hear, executor.hear):
         journal.subscribe(hear)
-    senses = Senses((*outside_sensors(), *inside_sensors()), plant, Tally(bus, clock), clock)
+    sensors = (*outside_sensors(), *inside_sensors())
+    senses = Senses(sensors, plant, Tally(bus, clock), clock, burn=BurnRates(bus, clock))
 
     async def collect(_: str) -> None:
         pass

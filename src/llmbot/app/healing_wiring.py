@@ -24,6 +24,7 @@ from llmbot.console.views import Life
 from llmbot.kernel.events import Published
 from llmbot.kernel.ids import new_id
 from llmbot.operations.approvals import Approvals
+from llmbot.operations.burn import BurnRates
 from llmbot.operations.casebook import Casebook, IncidentChanged
 from llmbot.operations.executor import Executor, Mode
 from llmbot.operations.guardrails import Rails, RailSettings
@@ -105,7 +106,8 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
     for hear in (incidents.hear, rails.hear, approvals.hear, executor.hear, notifier.hear):
         journal.subscribe(hear)
     tally = Tally(house.bus, clock)
-    senses = Senses((*outside_sensors(), *inside_sensors()), plant, tally, clock)
+    sensors = (*outside_sensors(), *inside_sensors())
+    senses = Senses(sensors, plant, tally, clock, burn=BurnRates(house.bus, clock))
     folder = settings.storage.data_dir.parent / "recovery-metrics"
     collector = Collector(folder, settings.storage.log_dir / LOG_NAME, plant.snapshot)
     healing = Healing(

@@ -48,11 +48,13 @@ def own_demo(say: Callable[[str], None]) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="llmbot-drill-") as ground:
         data = Path(ground) / "data"
+        log = (Path(ground) / "demo.log").open("w", encoding="utf-8")
         process = subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", "llmbot", "demo", "--port", "0", "--data-dir", str(data)],
             cwd=ground,
             env={**os.environ, **_SETTINGS},
             stdout=subprocess.PIPE,
+            stderr=log,
             text=True,
             start_new_session=True,
         )
@@ -71,6 +73,7 @@ def own_demo(say: Callable[[str], None]) -> Iterator[Path]:
             if process.poll() is None:
                 process.kill()
             reader.join(STOP_S)
+            log.close()
 
 
 def _read(process: subprocess.Popen[str], ready: threading.Event) -> None:

@@ -114,6 +114,8 @@ _ROWS = (
      "hostile-input", "Nothing was opened; look at who sends them if it lasts."),
     ("secret-redacted", 30, Part.CONFIG, _P0, "A secret was kept out of the log",
      "secrets", "Report the log lines around it; renew the secret if you are not sure."),
+    ("promise-broken", 0, Part.QUEUE, _P1, "Users get no answers, or get them late",
+     "validation", "Look at what failed in /api/health/performance and at the models."),
     ("sensor-failed", 0, Part.SENSORS, _P2, "A sensor cannot look",
      "sensors", "Report it; until then nobody watches that part."),
 )  # fmt: skip

@@ -57,7 +57,12 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
 """What an active cause accounts for: those are its consequences and get no remedy of their own."""
 
 
-ECHO_S: Mapping[str, float] = {"slow-responses": 60.0, "overload": 60.0, "messages-missed": 10.0}
+ECHO_S: Mapping[str, float] = {
+    "slow-responses": 60.0,
+    "overload": 60.0,
+    "messages-missed": 10.0,
+    "promise-broken": 1800.0,
+}
 """For so long after its cause a consequence may still begin: their windows hold what happened."""
 
 _ECHO_S = 3.0
@@ -104,20 +109,30 @@ def diagnose(
     roots = [
         name
         for name, own in groups.items()
-        if not any(name in EXPLAINS.get(other, frozenset()) for other in groups)
+        if not any(explains(other, name) for other in groups)
         and not _is_echo(name, own, ended or {}, now_s)
     ]
     causes = [_cause(name, groups, plant, now_s) for name in roots]
     return tuple(sorted(causes, key=lambda cause: (cause.severity, cause.since_s)))
 
 
+def explains(cause: str, other: str) -> bool:
+    """Whether an active cause accounts for another.
+
+    A broken promise to users is the consequence of whatever else is wrong.
+    """
+    if other == "promise-broken":
+        return cause not in {other, "storm", "sensor-failed"}
+    return other in EXPLAINS.get(cause, frozenset())
+
+
 def _is_echo(name: str, own: Sequence[Condition], ended: Mapping[str, float], now_s: float) -> bool:
     """Whether a cause that is over explains all of these; one that began later is trouble anew."""
     latest = max(condition.since_s for condition in own)
     return any(
-        name in EXPLAINS.get(other, frozenset())
+        explains(other, name)
         and latest - at <= ECHO_S.get(name, _ECHO_S)
-        and now_s - at <= _ECHO_MAX_S
+        and now_s - at <= max(_ECHO_MAX_S, ECHO_S.get(name, 0.0))
         for other, at in ended.items()
     )
 
@@ -127,7 +142,7 @@ def _cause(
 ) -> Cause:
     facts, own = CAUSES[name], groups[name]
     since = min(condition.since_s for condition in own)
-    consequences = tuple(n for n in groups if n in EXPLAINS.get(name, frozenset()))
+    consequences = tuple(n for n in groups if explains(name, n))
     corroborated = _corroborated(facts, plant)
     confidence = 0.6 + 0.2 * (now_s - since >= 1.0) + 0.2 * bool(corroborated or consequences)
     told = [f"{c.subject}: {c.evidence}" if c.subject else c.evidence for c in own]

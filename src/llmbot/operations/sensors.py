@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from llmbot.kernel.clock import Clock
+from llmbot.operations.burn import Burning, BurnRates
 from llmbot.operations.conditions import Condition, Conditions, Finding, Nature
 from llmbot.operations.ports import Part, Plant
 from llmbot.operations.tally import Tally
@@ -62,6 +63,8 @@ class Scene:
     """How late this look is: the event loop was busy with something else."""
     jump_s: float
     """How far the wall clock moved against the monotonic one since the last look."""
+    burning: tuple[Burning, ...] = ()
+    """Promises to users that are being broken fast."""
     storm: bool = False
     """Whether so many alarms came at once that nothing is done automatically."""
 
@@ -110,8 +113,10 @@ class Senses:
         tally: Tally,
         clock: Clock,
         settings: SensorSettings | None = None,
+        burn: BurnRates | None = None,
     ) -> None:
-        """Take the sensors; nothing is looked at yet."""
+        """Take the sensors; nothing is looked at yet. `burn` knows how the promises are kept."""
+        self._burn = burn
         self._sensors = tuple(sensors)
         self._plant = plant
         self._tally = tally
@@ -131,7 +136,8 @@ class Senses:
         drift = wall - now
         jump = 0.0 if self._drift is None else drift - self._drift
         self._drift = drift
-        scene = Scene(self._plant, self._tally, self._settings, now, lag_s, jump, storm)
+        burning = () if self._burn is None else tuple(self._burn.burning())
+        scene = Scene(self._plant, self._tally, self._settings, now, lag_s, jump, burning, storm)
         raised: list[Condition] = []
         cleared: list[Condition] = []
         failures: list[Finding] = []

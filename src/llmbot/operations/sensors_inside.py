@@ -231,6 +231,16 @@ class Gates:
             yield Finding("sinks", f"{total} secret(s) were taken out before they were written")
 
 
+def promises(scene: Scene) -> Iterator[Finding]:
+    """No row: users get no answers, or late ones, whatever the reason."""
+    for each in scene.burning:
+        words = (
+            f"{each.share:.0%} of {each.messages} in {each.window_s / 60:.0f} min were not "
+            f"{each.promise}: {each.rate:.0f} times what the promise allows"
+        )
+        yield Finding(each.promise, words)
+
+
 def storm(scene: Scene) -> Iterator[Finding]:
     """Row 28: many alarms came at once."""
     if scene.storm:
@@ -270,6 +280,7 @@ def inside_sensors() -> tuple[Sensor, ...]:
         Sensor(Nature("context-failed", 25, Part.CONTEXT), contexts),
         Sensor(Nature("config-refused", 26, Part.CONFIG), configuration),
         Sensor(Nature("clock-jump", 27, Part.CLOCK), clock_jump),
+        Sensor(Nature("promise-broken", 0, Part.QUEUE, raise_after_s=1.0), promises),
         Sensor(Nature("storm", 28, Part.SENSORS), storm),
         Sensor(Nature("hostile-input", 29, Part.CONTEXT), gates.hostile),
         Sensor(Nature("secret-redacted", 30, Part.CONFIG), gates.secrets),
