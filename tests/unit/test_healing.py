@@ -244,3 +244,17 @@ async def test_trouble_anew_is_no_echo_of_trouble_that_is_over(tmp_path: Path) -
     plant.gateway_reading = replace(well, rest_rate_limited=2)
     await rounds(house, clock, 2)
     assert [cause.name for cause in house.healing.causes] == ["discord-rest"]
+
+
+async def test_relief_is_taken_back_when_its_cause_is_over(tmp_path: Path) -> None:
+    """A level of degradation held for memory's sake ends with the memory's trouble."""
+    plant = SetPlant(host_reading=HostReading(900 * MIB, 400 * MIB, 10_000 * MIB))
+    house, clock, hand = build(tmp_path, plant)
+    await rounds(house, clock, 10)
+    assert [act.verb for _, act in hand.performed][-1] is Verb.DEGRADE
+    plant.host_reading = HostReading(100 * MIB, 400 * MIB, 10_000 * MIB)
+    again, clock, hand = build(tmp_path, plant)
+    await again.journal.load()
+    await rounds(again, clock, 10)
+    assert [act.verb for _, act in hand.performed] == [Verb.RELEASE_DEGRADATION]
+    assert again.executor.standing.causes() == frozenset()

@@ -30,6 +30,7 @@ from llmbot.console.cli_drills import drill_commands
 from llmbot.console.cli_faults import fault_commands
 from llmbot.console.cli_incidents import add_explain, incident_commands
 from llmbot.console.cli_operate import add_operations
+from llmbot.console.cli_loadtest import add_loadtest
 from llmbot.console.cli_runbooks import runbook_commands
 from llmbot.console.cli_triage import add_triage
 from llmbot.console.cli_verify import add_verify
@@ -68,6 +69,7 @@ def build(entry: Entry) -> typer.Typer:
     cli.add_typer(drill_commands(entry), name="drill")
     add_explain(cli, entry)
     add_verify(cli, entry)
+    add_loadtest(cli, entry)
     add_triage(cli, entry)
     groups = add_operations(cli, entry)
     add_audit(groups["audit"], entry)

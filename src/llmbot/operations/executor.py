@@ -8,74 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
 from llmbot.operations.approvals import Approvals
 from llmbot.operations.guardrails import Rails, Refusal
 from llmbot.operations.journal import Entry, Journal
+from llmbot.operations.orders import Mode, Order, Outcome, Result
 from llmbot.operations.ports import VERBS, Act, Check, Hand, Part, Plant, Verb
-from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
+from llmbot.operations.runbook import Go, Ready, Situation, Step
+from llmbot.operations.standing import Standing
 from llmbot.resilience.deadline import Deadline
 
 __all__ = ["Executor", "Mode", "Order", "Outcome", "Result"]
 
 _PRECHECK_S = 15.0
 _LOOK_EVERY_S = 1.0
-
-
-class Mode(StrEnum):
-    """What automation may do."""
-
-    OBSERVE = "observe"
-    PROPOSE = "propose"
-    ACT = "act"
-
-
-class Outcome(StrEnum):
-    """How an order ended."""
-
-    MENDED = "mended"
-    FAILED = "failed"
-    ABORTED = "aborted"
-    """The kill switch was thrown; nothing further was done, not even a roll-back."""
-    ROLLED_BACK = "rolled back"
-    AWAITS_APPROVAL = "awaits approval"
-    REFUSED = "refused"
-    NOTHING = "nothing to do"
-    WAITS = "waits"
-    TOLD = "told"
-    """A dry run: what would be done was said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be run, for what, and by whom."""
-
-    runbook: Runbook
-    cause: str
-    subjects: tuple[str, ...]
-    incident: str = ""
-    by: str = "automation"
-    dry: bool = False
-
-    @property
-    def automatic(self) -> bool:
-        """Whether no person asked for it."""
-        return self.by == "automation"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How it went."""
-
-    outcome: Outcome
-    reason: str
-    run: str = ""
-    refusals: tuple[Refusal, ...] = ()
-    acts: tuple[str, ...] = ()
-    check: Check | None = None
 
 
 class _KilledError(Exception):
@@ -122,6 +70,7 @@ class Executor:
         self._new_id = new_id
         self._documents = documents
         self._open: dict[str, list[Entry]] = {}
+        self.standing = Standing()
         self.mode = mode
 
     # ── one order ───────────────────────────────────────────────────────────────────────────────
@@ -335,10 +284,18 @@ class Executor:
             return
         await self._journal.add("step.undone", **base, before=effect.before, after=effect.after)
 
+    async def release(self, cause: str) -> None:
+        """Take back what still stands of the runs for a cause that is over."""
+        for run, incident, act in self.standing.of(cause):
+            undo = VERBS[act.verb].undo
+            if undo is not None:
+                await self._undo(run, incident, Act(undo, act.target), "its cause is over")
+
     # ── after a kill ────────────────────────────────────────────────────────────────────────────
 
     def hear(self, entry: Entry) -> None:
-        """Learn from the journal which runs have not ended."""
+        """Learn from the journal which runs have not ended, and what stands."""
+        self.standing.hear(entry)
         run = entry.text("run")
         if entry.kind == "run.started":
             self._open[run] = [entry]

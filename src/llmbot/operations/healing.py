@@ -73,6 +73,8 @@ class Healing:
             return
         if fresh and self.casebook.current is not None:
             self._begin(self.collect(self.casebook.current.id), "collect metrics")
+        elif over := self.executor.standing.causes() - {cause.name for cause in self.causes}:
+            self._begin(self.executor.release(min(over)), "take back relief")
         elif (cause := self.pacing.due(self.causes)) is not None:
             self._begin(self._treat(cause), f"treat {cause.name}")
         elif self._calm(now) and self.casebook.current is not None:

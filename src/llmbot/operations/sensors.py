@@ -27,7 +27,7 @@ class SensorSettings:
     """Discord beats every 41.25 s, and an acknowledgement may take 20 s."""
     model_quiet_s: float = 10.0
     """A model that failed is called calm when so long no further call failed."""
-    silent_s: float = 2.5
+    silent_s: float = 2.0
     silent_factor: float = 3.0
     """A call is silent after so many times the usual time of first words, never before `silent_s`;
     where the usual time is not known, nothing is called silent.
