@@ -29,8 +29,8 @@ from llmbot.console.cli_data import data_commands
 from llmbot.console.cli_drills import drill_commands
 from llmbot.console.cli_faults import fault_commands
 from llmbot.console.cli_incidents import add_explain, incident_commands
-from llmbot.console.cli_operate import add_operations
 from llmbot.console.cli_loadtest import add_loadtest
+from llmbot.console.cli_operate import add_operations
 from llmbot.console.cli_runbooks import runbook_commands
 from llmbot.console.cli_triage import add_triage
 from llmbot.console.cli_verify import add_verify
