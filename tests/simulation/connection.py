@@ -85,8 +85,7 @@ class Line:
 
     def push(self, frame: Frame) -> None:
         """The server sends."""
-        event = frame.event is not None
-        if self.mute or (event and self._rng.random() < self._weather.dropped):
+        if self.mute or self._loses(frame):
             self._server.note(f"gateway frame {frame.sequence} lost")
             return
         now = self._timeline.now
@@ -94,6 +93,14 @@ class Line:
             self._last_arrival, now + self._rng.uniform(*self._weather.seconds)
         )
         self._timeline.at(self._last_arrival - now, lambda: self._arrive(frame))
+
+    def _loses(self, frame: Frame) -> bool:
+        if frame.event is None or self._rng.random() >= self._weather.dropped:
+            return False
+        lost, garbled = (frame.sequence, frame.event), self._server.garbled
+        again = lost in garbled
+        garbled.add(lost)
+        return not again
 
     def _arrive(self, frame: Frame) -> None:
         if self.ended is None and not self.mute:

@@ -24,7 +24,7 @@ SESSION_S = 180.0
 """How long a session without a connection can be resumed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Post:
     """A message as Discord keeps it."""
 
@@ -111,7 +111,7 @@ class GatewaySession:
 
     id: str
     sequence: int = 0
-    events: deque[tuple[int, Event]] = field(default_factory=lambda: deque(maxlen=5000))
+    events: deque[tuple[int, Event | None]] = field(default_factory=lambda: deque(maxlen=5000))
     listener: Listener | None = None
     left_s: float = 0.0
 
@@ -126,6 +126,8 @@ class Server:
         self.interactions: dict[int, Post | None] = {}
         """The original of each interaction, once it is acknowledged."""
         self.asked_in: dict[int, int] = {}
+        self.garbled: set[tuple[int | None, Event]] = set()
+        """Frames that were lost on their way once; their replay arrives, as over any sound line."""
         self.gateway_down = False
         self.duplicated = 0.02
         """Share of the events that Discord tells twice."""
@@ -291,7 +293,7 @@ class Server:
         session.sequence += 1
         session.events.append((session.sequence, event))
         if session.listener is not None:
-            session.listener.push(Frame(event.kind, session.sequence, event))
+            session.listener.push(Frame("event", session.sequence, event))
 
     def identify(self, listener: Listener) -> None:
         """A new session."""
@@ -316,9 +318,10 @@ class Server:
         self.note(f"gateway resume {session_id} from {sequence} to {session.sequence}")
         for number, event in session.events:
             if number > sequence:
-                listener.push(Frame(event.kind, number, event))
+                listener.push(Frame("event" if event else "nothing", number, event))
         # Its number goes on from the last event's: a listener that lacks one sees it here.
         session.sequence += 1
+        session.events.append((session.sequence, None))
         listener.push(Frame("RESUMED", session.sequence))
 
     def leave(self, listener: Listener) -> None:

@@ -6,10 +6,11 @@ import asyncio
 from pathlib import Path
 
 from tests.support.conversation import talk
-from tests.support.discord import MemoryDiscord
+from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
 
 from llmbot.conversation.delivery import DeliverySettings
+from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.usher import UsherSettings
 from llmbot.kernel.errors import DiscordUnavailableError
@@ -148,3 +149,23 @@ async def test_an_edit_while_the_answer_waits_for_discord_is_answered(tmp_path: 
         stored = await t.store.job(inbound.message_id)
         assert stored is not None
         assert (stored.answer, stored.inbound.content) == (None, "two")
+
+
+async def test_a_question_taken_back_after_a_kill_leaves_nothing_of_its_answer(
+    tmp_path: Path,
+) -> None:
+    """What a dead life may have sent, and never wrote down, goes with the question."""
+    async with talk(tmp_path / "db", running=False) as t:
+        inbound = t.question("hello")
+        await t.inbox.accept(inbound, None)
+        job = t.queue.waiting(inbound.message_id)
+        assert job is not None
+        job.in_flight_before = True
+        t.discord.seed(
+            ChannelMessage(
+                next(t.ids), 100, OUR_ID, "bot", "Well. ", True, True, inbound.message_id
+            )
+        )
+        t.inbox.on_message_deleted(100, inbound.message_id)
+        await t.pipeline.answer(await t.queue.next())
+        assert t.discord.ours(100) == []

@@ -13,8 +13,9 @@ from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.conversation.usher import UsherSettings
-from llmbot.kernel.errors import DiscordUnavailableError, ModelUnavailableError
+from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError, ModelUnavailableError
 from llmbot.kernel.events import JobFailed
+from llmbot.kernel.ids import snowflake_at
 from llmbot.storage.database import Session
 
 NOBODY_TOLD = UsherSettings(silence_s=0)
@@ -141,3 +142,36 @@ async def test_nothing_is_sent_while_it_is_unknown_what_stands_there(tmp_path: P
         away = False
         await done
     assert [m.content for m in discord.ours(100)] == ["You said: hello"]
+
+
+async def test_what_landed_unheard_of_is_looked_for_before_it_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    """When a send's outcome is unknown and its nonce is forgotten, the channel tells."""
+    lost = iter([DiscordUnavailableError("502 after it had accepted")])
+
+    def late(call: str) -> LlmbotError | None:
+        discord.nonces.clear()
+        return next(lost, None) if call == "send" else None
+
+    discord = MemoryDiscord(late_fault=late)
+    async with talk(tmp_path / "db", discord=discord, usher=NOBODY_TOLD) as t:
+        delivered = await t.ask("hello")
+        assert [m.reply_to for m in discord.ours(100)] == [delivered.message_id]
+
+
+async def test_what_a_life_that_stopped_did_not_hear_of_is_looked_for_by_the_next(
+    tmp_path: Path,
+) -> None:
+    """A clean stop after a send of unknown outcome doubles nothing, though its nonce is gone."""
+    lost = iter([DiscordUnavailableError("502 after it had accepted")])
+    discord = MemoryDiscord(late_fault=lambda c: next(lost, None) if c == "send" else None)
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        asked = t.question("hello", message_id=snowflake_at(t.clock.wall() - 300))
+        await t.inbox.accept(asked, None)
+        await t.pipeline.answer(await t.queue.next())
+        assert len(discord.ours(100)) == 1
+    discord.nonces.clear()
+    async with talk(tmp_path / "db", discord=discord, usher=NOBODY_TOLD) as t:
+        await t.delivered(asked.message_id)
+        assert len(discord.ours(100)) == 1

@@ -348,3 +348,34 @@ async def test_a_notice_of_unknown_fate_is_taken_back_too(tmp_path: Path) -> Non
         asked = [m.reply_to for m in t.discord.ours(100)]
         assert asked == [first.message_id, first.message_id, second.message_id]
         assert t.reply(second.message_id) == "Short."
+
+
+async def test_whoever_sheds_a_message_waits_for_its_notice_to_be_taken_back(
+    tmp_path: Path,
+) -> None:
+    """A notice that is being deleted to keep the order is not the one that says goodbye."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        first, later = t.question("first"), t.question("later")
+        for inbound in (first, later):
+            await t.inbox.accept(inbound, None)
+        speaking, waiting = await t.queue.next(), t.queue.waiting(later.message_id)
+        assert waiting is not None
+        async with t.pipeline.delivery.open(waiting, silent=True) as reply:
+            await reply.finish("One moment.")
+        waiting.unsure = True
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        def hold(call: str, channel: int) -> asyncio.Event | None:
+            del channel
+            asked.set()
+            return go_on if call == "history" else None
+
+        discord.hold = hold
+        taking = asyncio.create_task(t.usher.make_room(speaking))
+        await asked.wait()
+        assert t.queue.withdraw(later.message_id) is waiting
+        shedding = asyncio.create_task(t.pipeline.shed(waiting))
+        go_on.set()
+        await asyncio.gather(taking, shedding)
+        assert "many messages" in t.reply(later.message_id)

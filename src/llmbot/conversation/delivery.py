@@ -63,7 +63,8 @@ class Delivery:
         reply.silent, reply.turn = silent, turn
         # What was sent lately Discord itself still knows by its nonce.
         before_s = min(self._began_s, self._clock.wall() - NONCE_SURE_S)
-        reply.doubtful = self._was_unclean() and job.inbound.created_s < before_s
+        of_earlier_life = self._was_unclean() or not job.times.received
+        reply.doubtful = of_earlier_life and job.inbound.created_s < before_s
         reply.words_for_silence = self.words_for_silence
         reply.make_room = self.make_room
         return reply

@@ -118,7 +118,7 @@ class Inbox:
             self._withdraw(held)
         elif not self.changes.deleted(message_id):
             job = self._queue.waiting(message_id)
-            if job is not None and (job.parts or job.unsure):
+            if job is not None and (job.parts or job.unsure or job.in_flight_before):
                 # A notice stands where the answer would: whoever has the job next takes it back.
                 job.withdrawn = True
                 self._queue.bring_forward(message_id)

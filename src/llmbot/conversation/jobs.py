@@ -100,7 +100,7 @@ class Job:
     `noticed` is the notice that the user was shown while the job waits on; `in_flight_before` says
     that an earlier life had begun it, so that parts of the reply may stand on Discord unrecorded.
     `told` is the last notice given while it waited for its turn.
-    `unsure` says that a notice is on its way to Discord, or may stand there though its call failed.
+    `unsure` says that a message is on its way to Discord, or may stand there though a call failed.
     `spread` says that its answer takes more than one message, and nothing may come between them.
     `gone` counts by part how often what stood there was deleted.
     `rules` are what server, channel and user want, read anew at each attempt.

@@ -318,7 +318,12 @@ class Reply:
         """Add a part; it holds another text where its nonce gave back what had been sent before."""
         if self.make_room is not None:
             await self.make_room(self._job)
-        sent = await self._sink.send(number, text, again=self._job.gone.get(number, 0))
+        try:
+            sent = await self._sink.send(number, text, again=self._job.gone.get(number, 0))
+        except TransientError:
+            # It may stand there all the same; by the next try its nonce may be forgotten.
+            self._job.unsure = True
+            raise
         stands = text if sent.content.strip() == text.strip() else sent.content
         self._shown.append(_Shown(sent.id, stands))
         self._pace.spoke(self._sink.channel_id)

@@ -13,6 +13,7 @@ place. An answer that turns out to need a second message takes back the notices 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from bisect import insort
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ class Usher:
         self._lines: dict[_Key, list[_Silent]] = {}
         self._looks: list[tuple[float, _Key]] = []
         self._telling: dict[_Key, tuple[int, asyncio.Task[None]]] = {}
+        self._taking_back: dict[int, asyncio.Event] = {}
         self._told_channels: OrderedDict[int, float] = OrderedDict()
         self._closed = False
 
@@ -249,20 +251,31 @@ class Usher:
         for later in reversed(self._queue.behind(job)):
             if later.inbound.interaction is not None or not (later.parts or later.unsure):
                 continue
+            if self._queue.waiting(later.message_id) is not later:
+                continue  # it had its turn, or was shed, while another notice was taken back
+            taken = self._taking_back[later.message_id] = asyncio.Event()
             try:
                 await self._delivery.take_back(later)
             except RefusedError:
                 continue
+            finally:
+                del self._taking_back[later.message_id]
+                taken.set()
             later.told = ""
             self._await_turn(later, "in_line", self._clock.monotonic() + self.settings.silence_s)
 
     # ── the end of telling ──────────────────────────────────────────────────────────────────────
 
     async def finished(self, job: Job) -> None:
-        """Wait for the notice of a job that is under way, so that its answer finds it there.
+        """Wait for the notice of a job that is under way, or being taken back.
 
-        One that takes too long is given up: whoever has the job then looks whether it stands.
+        Its answer finds it there, or finds it gone. One that takes too long is given up: whoever
+        has the job then looks whether it stands.
         """
+        if (taken := self._taking_back.get(job.message_id)) is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FINISHED_S):
+                    await taken.wait()
         message_id, task = self._telling.get(job.order_key, (0, None))
         if task is not None and message_id == job.message_id:
             await asyncio.wait((task,), timeout=_FINISHED_S)
