@@ -616,3 +616,19 @@ async def test_failed_backup(path: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "taken.db.partial").exists()
     await database.write(add(1))
     await database.stop()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.9999])
+async def test_cut_file(path: Path, announced: Announced, share: float) -> None:
+    """Of a file that was cut anywhere, rows come back as they were or not at all; it is told."""
+    await fill(path)
+    end_uncleanly(path)
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * share)])
+    database = opened(path, announced)
+    await database.start()
+    rows = await database.read(statement("SELECT id, text FROM jobs"))
+    await database.stop()
+    whole = {(SNOWFLAKE + (n << 22), "x" * 50) for n in range(ROWS)}
+    assert set(rows) <= whole
+    assert announced.rebuilt().kept_as

@@ -561,3 +561,13 @@ def test_a_second_name_that_is_there_already_leaves_no_rubbish(tmp_path: Path) -
     for _ in range(3):
         second_name(files, source, tmp_path / "a.json.bak", b"{}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.json.bak"]
+
+
+async def test_a_backup_on_demand_outlives_an_edit_in_place(tmp_path: Path) -> None:
+    """Whoever writes into the document's own file afterwards does not reach the copy."""
+    async with opened(tmp_path) as rig:
+        await rig.store.put(ONE, note(1))
+        kept = await rig.admin.backup(ONE.name)
+        (tmp_path / ONE.name).write_text("{")
+        versions = await rig.admin.generations(ONE.name)
+        assert [one.status for one in versions if one.file == kept.file] == [Status.VALID]

@@ -20,6 +20,7 @@ from llmbot.conversation.preferences import USERS, Preferences
 from llmbot.conversation.privacy import Privacy, UserLimits
 from llmbot.kernel.ids import snowflake_at
 from llmbot.storage.database import Session
+from llmbot.storage.database_backups import DatabaseBackups
 from llmbot.storage.document_admin import DocumentAdmin
 
 ANN, BOB = 111_222_333_444_555_666, 777_888_999_000_111_222
@@ -96,10 +97,18 @@ async def test_a_forgotten_user_is_in_no_file(tmp_path: Path) -> None:
         (documents / "conversations/100.json.backup").write_bytes(
             (documents / "conversations/100.json").read_bytes()
         )
+        aside = documents / "conversations/300.json"
+        aside.write_bytes(live.read_bytes()[:-20])
+        await admin.recover("conversations/300.json")
+        assert list((documents / "quarantine").rglob("*"))
+        await DatabaseBackups(documents / "backups", t.clock).take(t.database)
         r.limits.flush()
         await t.store.tell(1, "looked", "")
         traces = (b"Xanthippe", b"Annabella", str(ANN).encode())
-        assert len(r.holding(*traces)) > 5
+        holding = r.holding(*traces)
+        assert len(holding) > 7
+        for kind in ("llmbot.db-wal", "quarantine/", "llmbot.db.bak-", ".json.bak", "backups/"):
+            assert any(kind in name for name in holding), kind
 
         reply = await r.says(ANN, action="delete", confirm="yes")
         assert reply.text.startswith("Deleted")

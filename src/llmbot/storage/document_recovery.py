@@ -233,8 +233,7 @@ class DocumentShelf:
         look = self.reader.look(ref)
         if look.status is not Status.VALID:
             raise NoGenerationError(f"{ref.name} is {look.status}: recover it first.")
-        path = self.writer.keep_generation(ref, look, self.reader.path(ref))
-        file = self.reader.below_root(path)
+        file = self.reader.below_root(self.writer.copy_generation(ref, look))
         return Generation(ref.name, file, look.saved_at_s, look.status, "", len(look.raw))
 
     def restore(self, ref: Ref[T], at_s: float) -> Recovery:

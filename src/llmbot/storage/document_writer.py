@@ -151,6 +151,20 @@ class DocumentWriter:
         self._reader.backups.prune(ref, self._clock.wall())
         return target
 
+    def copy_generation(self, ref: Ref[Any], look: Look[Any]) -> Path:
+        """Keep a version in the backups in a file of its own; where it is, is told.
+
+        The document itself stays in use, and an edit in its place must not reach the copy.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        target = self._reader.backups.path(ref, look.saved_at_s)
+        self._folder(target.parent)
+        write_whole(self._files, target, look.raw)
+        self._reader.backups.prune(ref, self._clock.wall())
+        return target
+
     def renew_bak(self, ref: Ref[Any], path: Path, look: Look[Any]) -> None:
         """Let `.bak` hold the version of another copy.
 

@@ -13,6 +13,7 @@ A start that finds `.rebuilt` goes on with step 2.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def inspect(path: Path) -> str:
         StoreUnavailableError: the file could not be read at all; that is no proof of damage.
     """
     try:
+        if _torn_bytes(path):
+            return "the file ends in the middle of a page"
         with contextlib.closing(open_read_only(path)) as raw:
             if _meta(raw, "clean") in {"", "1"}:
                 return ""
@@ -71,6 +74,7 @@ def rebuild(
     building = path.with_name(f"{path.name}.rebuilding")
     for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{building}{suffix}").unlink(missing_ok=True)
+    _put_torn_page_aside(path)
     with contextlib.closing(open_read_only(path)) as raw:
         wanted = _wanted(raw, migrations)
         if wanted is None:
@@ -93,6 +97,40 @@ def rebuild(
     if sum(table.saved_rows for table in tables) == 0:
         tables = ()
     return DatabaseRebuilt(damage=damage, kept_as=kept, tables=tables)
+
+
+def _torn_bytes(path: Path) -> int:
+    """Bytes of a last page that is not there to its end; SQLite would read zeros for the rest.
+
+    A log beside it has such a page whole. Source: https://sqlite.org/fileformat2.html, 1.3.2.
+    """
+    try:
+        if Path(f"{path}-wal").stat().st_size:
+            return 0
+    except FileNotFoundError:
+        pass
+    with path.open("rb") as file:
+        head = file.read(18)
+        size = file.seek(0, 2)
+    if len(head) < 18 or not head.startswith(b"SQLite format 3\0"):  # noqa: PLR2004 - of the header
+        return 0
+    page = int.from_bytes(head[16:18], "big")
+    return size % (65_536 if page == 1 else page or 4096)
+
+
+def _put_torn_page_aside(path: Path) -> None:
+    """Cut a torn page off, so that no row is read whose end would be zeros; its bytes are kept."""
+    torn = _torn_bytes(path)
+    if not torn:
+        return
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size - torn)
+        tail = path.with_name(f"{path.name}.damaged-tail")
+        create_private(tail)
+        tail.write_bytes(file.read(torn))
+        file.truncate(size - torn)
+        os.fsync(file.fileno())
 
 
 def resume(path: Path, clock: Clock) -> DatabaseRebuilt | None:
