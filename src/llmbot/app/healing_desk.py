@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -68,6 +69,7 @@ class BotDesk:
             "well": not plane.healing.causes,
             "incident": None if incident is None else incident.id,
             "storm": plane.rails.storm,
+            "tasks": len(asyncio.all_tasks()),
             "causes": [
                 {
                     "name": cause.name,

@@ -243,6 +243,8 @@ _ALL = (
     Drill("clock", 27, "bot.clock", _of("clock-jump"), _of("clock")),
     Drill("storm", 28, "gemini.error", _of("storm"), _of("storm"), mend_max_s=90.0,
           beside=("rest.rate_limit", "gateway.duplicate")),
+    Drill("blackout", 7, "gateway.refuse", _AWAY, _RECOVERY, for_s=45.0, also="gateway.drop",
+          mend_max_s=90.0, beside=("gemini.error", "rest.error")),
     Drill("archives", 29, "user.archives", _of("hostile-input"), _of("hostile-input")),
     Drill("secret", 30, "bot.secret", _of("secret-redacted"), _of("secrets")),
 )  # fmt: skip
