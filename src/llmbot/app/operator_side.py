@@ -11,6 +11,7 @@ from fastapi import APIRouter
 
 from llmbot.adapters.host import Host
 from llmbot.app.actions import BotActions
+from llmbot.app.data_audit import DataAudit
 from llmbot.app.externals import Externals
 from llmbot.app.parts import Bot, House
 from llmbot.app.running import Operations, Running, running
@@ -87,7 +88,9 @@ class OperatorSide:
     @property
     def services(self) -> tuple[Service, ...]:
         """The services of its own; they need none of the bot's."""
-        return (self.api, SensorService(self._sensors, lambda: self.views.bot.supervisor))
+        supervisor = lambda: self.views.bot.supervisor  # noqa: E731 - known once the bot is attached
+        sensing = SensorService(self._sensors, supervisor)
+        return (self.api, sensing, DataAudit(self._audit, self._house.bus, supervisor))
 
     @property
     def commands(self) -> Mapping[str, Handler]:
