@@ -17,6 +17,7 @@ from llmbot import __version__
 from llmbot.adapters.systemd import Systemd
 from llmbot.app.bootstrap import build
 from llmbot.app.brake import SERVED_S, Brake
+from llmbot.app.drill_desk import DrillDesk
 from llmbot.app.healing_desk import BotDesk
 from llmbot.app.healing_wiring import HealingService, build_control_plane
 from llmbot.app.operator_side import OperatorSide
@@ -124,16 +125,17 @@ def _furnish(
     ask_restart = partial(ending.ask, "restart requested", RESTART_EXIT)
     healing = HealingService()
     desk = BotDesk(lambda: healing.plane)
+    drills = DrillDesk(house.settings.storage.data_dir, simulated=simulator_address is not None)
     more = (
         incident_routes(lambda: desk),
         runbook_routes(lambda: desk),
-        drill_routes(lambda: desk.faults),
+        drill_routes(lambda: desk.faults, drills),
     )
     dashboard = Dashboard(bus, clock, simulator_address or "")
     operator = OperatorSide(house, ask_restart, more, dashboard)
     systemd = Systemd.of(os.environ)
     watchdog = WatchdogService(systemd, bus, clock)
-    operators = (*operator.services, dashboard, healing, watchdog)
+    operators = (*operator.services, dashboard, drills, healing, watchdog)
     bot = build(house, operator.views.bot_state, operators, commands=operator.commands)
     watchdog.attach(Progress(bot.mechanisms.queue, bot.conversation.workers, clock), bot.supervisor)
     whole = operator.attach(bot)

@@ -7,7 +7,8 @@ import json
 import os
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,10 @@ from llmbot.console.cli_incidents import DataDir
 from llmbot.console.drill_demo import own_demo
 from llmbot.console.drill_runner import DrillRunner
 from llmbot.kernel.clock import SystemClock
+from llmbot.operations.drill_scores import keep_score
 from llmbot.operations.drills import DRILLS, Drill, Verdict, as_table, summary
 
-Say = Callable[[str], None]
+Say = Callable[[Verdict], None]
 Rounds = Annotated[int, typer.Option(help="How often.", min=1, max=100)]
 Record = Annotated[bool, typer.Option("--record", help="Append the scores to docs/figures.md.")]
 Live = Annotated[bool, typer.Option("--live", help="Break a live bot that people use.")]
@@ -59,8 +61,15 @@ async def _run_all(
     for _ in range(rounds):
         for drill in chosen:
             verdicts.append(await runner.run(drill, for_s))
-            say(told(verdicts[-1]))
+            say(verdicts[-1])
     return verdicts
+
+
+def _say(data_dir: Path, verdict: Verdict) -> None:
+    """Tell how it went, and keep it for the page."""
+    typer.echo(told(verdict))
+    with suppress(OSError):  # a drill may have filled the disk; the line above told it all
+        keep_score(data_dir, verdict, SystemClock().wall())
 
 
 class _Ground:
@@ -84,7 +93,8 @@ class _Ground:
             if own:
                 data_dir = stack.enter_context(own_demo(typer.echo))
             runner = self._runner(data_dir, live=live)
-            verdicts = asyncio.run(_run_all(runner, chosen, rounds, for_s, typer.echo))
+            say = partial(_say, self._entry.local(data_dir).data_dir)
+            verdicts = asyncio.run(_run_all(runner, chosen, rounds, for_s, say))
         if len(verdicts) > 1:
             typer.echo(json.dumps(summary(verdicts), indent=2))
         if record:

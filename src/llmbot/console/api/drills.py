@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Path
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 
 from llmbot.console.api.incidents import DoneShape
@@ -39,6 +40,31 @@ class Faults(Protocol):
         ...
 
 
+class Drills(Protocol):
+    """Drills as a whole: fault, watch, score; see `app/drill_desk.py`."""
+
+    running: str
+    """Name of the one that runs."""
+    trouble_words: str
+    """Why the last one came to no score."""
+
+    def known(self) -> Mapping[str, str]:
+        """Every drill with the fault that it brings; none where people use the bot."""
+        ...
+
+    async def scores(self) -> Sequence[Mapping[str, object]]:
+        """The last tries, the newest first."""
+        ...
+
+    async def begin(self, name: str) -> None:
+        """Run one; its score is told later.
+
+        Raises:
+            LlmbotError: it may not be run, or not now.
+        """
+        ...
+
+
 class FaultBody(Shape):
     """How long it lasts, and whether a live bot may be broken."""
 
@@ -46,7 +72,7 @@ class FaultBody(Shape):
     live: bool = Field(default=False, description="needed where people use the bot")
 
 
-def drill_routes(faults: Callable[[], Faults]) -> APIRouter:
+def drill_routes(faults: Callable[[], Faults], drills: Drills) -> APIRouter:
     """The routes; `faults` answers once the bot was put together."""
     routes = APIRouter(prefix="/api/drills", tags=["drills"])
     unknown: dict[int | str, dict[str, Any]] = {
@@ -54,9 +80,29 @@ def drill_routes(faults: Callable[[], Faults]) -> APIRouter:
         409: {"model": ProblemShape, "description": "it may not or could not be switched on"},
     }
 
-    @routes.get("", summary="Every fault of the bot itself")
+    @routes.get("", summary="Every fault of the bot itself, every drill, and the last scores")
     async def list_() -> dict[str, Any]:
-        return {"faults": dict(faults().known)}
+        return {
+            "faults": dict(faults().known),
+            "drills": dict(drills.known()),
+            "running": drills.running,
+            "trouble": drills.trouble_words,
+            "scores": [
+                {to_camel(key): value for key, value in score.items()}
+                for score in await drills.scores()
+            ],
+        }
+
+    @routes.post(
+        "/{name}/run",
+        summary="Run a drill: break something, watch it mend, score it",
+        description="What the drill breaks is broken for its users, in the demo alone.",
+        responses=unknown,
+        response_model=DoneShape,
+    )
+    async def run(name: Name) -> DoneShape:
+        await drills.begin(name)
+        return DoneShape(detail=f"{name} runs; its score stands in the list when it has ended")
 
     @routes.put("/{name}", summary="Switch one on", responses=unknown, response_model=DoneShape)
     async def begin(name: Name, body: FaultBody) -> DoneShape | Response:

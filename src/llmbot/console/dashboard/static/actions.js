@@ -28,7 +28,7 @@ const GROUPS = {
     "runbooks/pause": "Pause automation, or end the pause", "runbooks/kill": "Kill switch of automation", "runbooks/run": "Run a runbook",
     "runbooks/approve": "Approve a runbook", "incidents/note": "Add a note to an incident",
   },
-  Drills: {},
+  Drills: { "drills/run": "Run a drill" },
   Tests: { "test/echo": "Echo", "test/command": "A command", "test/gemini": "One model call", "test/discord-message": "Discord message", "test/rate-limit": "Rate limit", "test/load": "Load", "test/e2e": "End to end" },
 };
 const OTHERS = [["test/", "Tests"], ["drills", "Drills"], ["runbooks", "Automation"], ["incidents", "Automation"], ["circuit", "Circuit breakers"], ["datastore", "Data"], ["mutex", "Locks and limits"], ["queue", "Queue and workers"]];
@@ -36,6 +36,7 @@ const OTHERS = [["test/", "Tests"], ["drills", "Drills"], ["runbooks", "Automati
 /** Where names stand that the API's list does not tell, by the first word of the path. */
 const NAMES = {
   incidents: () => Object.keys(store.sections.incidents?.incidents ?? {}),
+  drills: async () => Object.keys((await get("/api/drills")).drills),
   runbooks: async () => Object.keys((await get("/api/runbooks")).runbooks),
 };
 

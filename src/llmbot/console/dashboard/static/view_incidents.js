@@ -3,6 +3,7 @@ import { act } from "./act.js";
 import { get, has } from "./api.js";
 import { details } from "./details.js";
 import { chip, fill, h, icon } from "./dom.js";
+import { drillsPane } from "./drills.js";
 import { fullTimeOf, moment, number, percent, span, timeOf } from "./format.js";
 import { Pane } from "./pane.js";
 import { RunbookPanes } from "./runbooks.js";
@@ -18,7 +19,7 @@ export class IncidentsView {
     this.chosen = wanted ?? null;
     this.runbooks = new RunbookPanes();
     const verify = has("GET", "/api/verify") ? new Pane("Validation checklist", { read: "/api/verify", draw: checklist, about: "Looked at for real." }) : null;
-    this.panes = [verify, ...this.runbooks.panes].filter(Boolean);
+    this.panes = [verify, ...this.runbooks.panes, drillsPane()].filter(Boolean);
     fill(place, h("h1", { class: "view-title" }, "Incidents"),
       h("section", { class: "panel", "aria-labelledby": "wrong-title" }, h("h2", { id: "wrong-title" }, "What is wrong now"), this.now),
       h("section", { class: "panel", "aria-labelledby": "incidents-title" }, h("h2", { id: "incidents-title" }, "Incidents"),
