@@ -61,7 +61,7 @@ export class RunbookPanes {
       draw: ({ runbooks, trust }) => h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
         h("thead", {}, h("tr", {}, ["Runbook", "For", "Steps", "State", "Trust", ""].map((title) => h("th", { scope: "col" }, title)))),
         h("tbody", {}, Object.values(runbooks).map((book) => h("tr", {},
-          h("th", { scope: "row" }, book.title, h("div", { class: "small" }, book.name)), h("td", {}, book.causes.join(", ")), h("td", {}, book.steps.join(" → ")),
+          h("th", { scope: "row" }, book.title, h("div", { class: "small" }, book.name)), h("td", {}, book.causes.join(", ")), h("td", {}, book.steps.join(" → ") || h("span", { class: "small" }, book.people?.join(" ") || "–")),
           h("td", {}, book.setAside ? chip("pause", `set aside: ${book.setAside}`) : book.asks.length ? chip("warn", `asks: ${book.asks.join(", ")}`) : chip("good", "ready")),
           h("td", {}, trust[book.name] ?? "–"),
           h("td", {}, h("div", { class: "buttons" }, this.dryRun(book.name), this.run(book.name),
