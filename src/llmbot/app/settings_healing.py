@@ -14,9 +14,9 @@ class HealingSettings(Group):
 
     mode: HealingMode = setting(
         "HEALING_MODE",
-        "observe",
+        "act",
         what="What automation may do: observe only, propose to a person, or act",
-        reason="observe: it names causes and writes incidents; let it act once you trust it",
+        reason="act: it repairs itself, few times an hour, and asks before what cannot be undone",
     )
     runs_max: int = setting(
         "HEALING_RUNS_PER_HOUR",

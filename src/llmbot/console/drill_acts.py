@@ -75,14 +75,14 @@ async def _commands(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _denied(stage: Stage) -> AsyncIterator[None]:
-    """A question in a channel where the bot may not answer."""
+    """A question in a channel where the bot loses its right to answer while it thinks."""
     place = {"user": "drill-ada", "channel": "drill-denied"}
     quiet = {"channel": "drill-denied", "target": "bot"}
     await stage.ask("POST", "/_sim/discord/say", place | {"content": "Here comes a channel."})
+    asks = {"content": "Can you hear me?", "mention_bot": True}
+    await stage.ask("POST", "/_sim/discord/say", place | asks)
     await stage.ask("POST", "/_sim/discord/permissions", quiet | {"deny": ["SEND_MESSAGES"]})
     try:
-        asks = {"content": "Can you hear me?", "mention_bot": True}
-        await stage.ask("POST", "/_sim/discord/say", place | asks)
         yield
     finally:
         await stage.ask("POST", "/_sim/discord/permissions", quiet | {"allow": ["SEND_MESSAGES"]})
