@@ -90,7 +90,7 @@ class QueueService:
             if len(page) < _PAGE:
                 break
         self.loaded = True
-        if jobs:
+        if jobs or self.database.was_unclean:
             self.bus.publish(WorkRecovered(jobs, part_sent, self.database.was_unclean))
 
     async def stop(self) -> None:
