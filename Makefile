@@ -77,6 +77,13 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(VENV)/pyvenv.cf
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.installed
 
+fuzz: install-dev .tools/schemathesis/bin/schemathesis ## Drive the operator API by its own description, 20,000 cases (half an hour)
+	@$(BIN)/python -m tests.security.fuzz .tools/schemathesis/bin/schemathesis --max-examples $(or $(CASES),350) $(ARGS)
+
+.tools/schemathesis/bin/schemathesis:
+	@echo "==> installing schemathesis, apart from everything else (once)"
+	@$(PYTHON) -m venv .tools/schemathesis && .tools/schemathesis/bin/python -m pip install -q 'schemathesis==4.32.5'
+
 lock: | $(filter .tools/%,$(UV)) ## Resolve the dependencies anew into requirements*.lock
 	@$(LOCK) --upgrade --extra openai --extra postgres --extra build -o requirements.lock
 	@$(LOCK) --all-extras -c requirements.lock -o requirements-dev.lock

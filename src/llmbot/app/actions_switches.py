@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from llmbot.app.running import Running
@@ -47,13 +48,16 @@ class _Switches:
     def __init__(self, bot: Running) -> None:
         self._bot = bot
         self._controls = bot.conversation.controls
+        self._one_mode_at_a_time = asyncio.Lock()
+        """A mode is stored before it holds; who switches meanwhile would be read back instead."""
 
     # ── modes ───────────────────────────────────────────────────────────────────────────────────
 
     async def maintenance(self, asked: Asked, *, on: bool) -> Done:
-        before = self._modes()
-        await self._controls.maintenance(asked.reason, on=on)
-        after = self._modes()
+        async with self._one_mode_at_a_time:
+            before = self._modes()
+            await self._controls.maintenance(asked.reason, on=on)
+            after = self._modes()
         if after["maintenance"] is not on:
             raise ActionError(f"Maintenance is still {'off' if on else 'on'}.")
         # The presence follows within seconds; who reads it meanwhile is told at once.
@@ -63,9 +67,10 @@ class _Switches:
         return Done(before, after)
 
     async def queueing(self, asked: Asked, *, on: bool) -> Done:
-        before = self._modes()
-        await self._controls.force_queueing(asked.reason, on=on)
-        after = self._modes()
+        async with self._one_mode_at_a_time:
+            before = self._modes()
+            await self._controls.force_queueing(asked.reason, on=on)
+            after = self._modes()
         if after["queueing"] is not on:
             raise ActionError(f"Queueing of every message is still {'off' if on else 'on'}.")
         return Done(before, after)

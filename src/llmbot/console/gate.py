@@ -8,7 +8,6 @@ check is what stands between a web page and the bot. Where others can reach the 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import re
@@ -25,6 +24,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmbot.console.api.problem import SECURITY_HEADERS, problem
+from llmbot.console.bodies import read_body
 from llmbot.console.permits import needed_role
 from llmbot.console.roles import LOOPBACK, Caller, Role
 from llmbot.console.throttle import Throttle
@@ -177,7 +177,10 @@ class Gate:
         refusal = self._foreign(scope) or self._too_many(scope) or await self._unknown(scope)
         body = b""
         if refusal is None:
-            body, refusal = await self._body(scope, receive)
+            length, settings = _single(scope, b"content-length") or "0", self._settings
+            body, refusal = await read_body(
+                receive, length, settings.body_bytes_max, settings.body_deadline_s
+            )
         if refusal is not None:
             self.refused += 1
             await refusal(scope, receive, send)
@@ -280,38 +283,6 @@ class Gate:
             {"Retry-After": str(ceil(wait_s))},
         )
 
-    # ── how much ────────────────────────────────────────────────────────────────────────────────
-
-    async def _body(self, scope: Scope, receive: Receive) -> tuple[bytes, Response | None]:
-        limit = self._settings.body_bytes_max
-        announced = _single(scope, b"content-length") or "0"
-        too_large = problem(
-            413, "body_too_large", f"A body has at most {limit} bytes.", "Send less.", _CLOSE
-        )
-        if not announced.isdecimal() or int(announced[:20]) > limit:
-            return b"", too_large
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._settings.body_deadline_s):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        break
-                    body += message.get("body", b"")
-                    more = message.get("more_body", False)
-                    if len(body) > limit:
-                        return b"", too_large
-        except TimeoutError:
-            return b"", problem(
-                408,
-                "body_too_slow",
-                f"The body did not come within {self._settings.body_deadline_s:g} s.",
-                "Send it faster.",
-                _CLOSE,
-            )
-        return bytes(body), None
-
 
 def _client(scope: Scope) -> str:
     return str((scope.get("client") or ("unknown", 0))[0])
@@ -325,9 +296,6 @@ def _no_token(*, given: bool) -> Response:
         "Send the value of ADMIN_TOKEN as Authorization: Bearer …",
         {"WWW-Authenticate": 'Bearer realm="llmbot"'},
     )
-
-
-_CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
 
 
 def _values(scope: Scope, name: bytes) -> list[bytes]:

@@ -62,6 +62,7 @@ def create_api(
         openapi_url="/openapi.json",
         docs_url=None,  # the page would load its scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # a path has one spelling, and a POST is never sent on elsewhere
         responses=refusals,  # type: ignore[arg-type] # FastAPI asks for int | str as the key
     )
     routers = (

@@ -1,0 +1,35 @@
+"""Runs schemathesis against a demo of its own: `python -m tests.security.fuzz SCHEMATHESIS [MORE]`.
+
+MORE goes to its `run`, e.g. `--max-examples 200 --seed 7`; `make fuzz` asks for 20,000 cases so.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support.demo import demo
+
+SETTINGS = Path(__file__).with_name("schemathesis.toml")
+
+
+def main(program: str, more: list[str]) -> int:
+    """Start the demo, run, and tell what came of it."""
+    program = str(Path(program).absolute())
+    with tempfile.TemporaryDirectory() as ground, demo(Path(ground)) as bot:
+        # Nothing of ours may be found where it imports from, and nothing of it where we do.
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        document = f"{bot.facts.http_address}/openapi.json"
+        command = [program, "--config-file", str(SETTINGS), "run", document, *more]
+        code = subprocess.run(command, cwd=ground, env=kept, check=False).returncode  # noqa: S603 - the tool that was named
+        status, _ = bot.ask("GET", "/api/health/live")
+        audit = bot.llmbot("audit", "verify")
+        sys.stdout.write(audit.stdout)
+        return code or int(status != 200) or audit.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
