@@ -74,6 +74,10 @@ class SimulatedRest:
         """See `DiscordRest.typing`."""
         await self._call(lambda: self._server.channels[channel_id])
 
+    async def direct(self, user_id: int) -> int:
+        """See `DiscordRest.direct`."""
+        return await self._call(lambda: 100_000 + user_id)
+
     def is_tight(self, channel_id: int, call: str) -> bool:
         """See `DiscordRest.is_tight`."""
         del channel_id, call

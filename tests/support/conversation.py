@@ -28,6 +28,7 @@ from llmbot.conversation.conversations import CONVERSATIONS
 from llmbot.conversation.dead_letters import DeadLetters
 from llmbot.conversation.delivery import Delivery, DeliverySettings
 from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
+from llmbot.conversation.elsewhere import Elsewhere
 from llmbot.conversation.generation import Generation, GenerationSettings
 from llmbot.conversation.house_rules import HouseRules, Personas
 from llmbot.conversation.inbound import Inbox
@@ -338,6 +339,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         load=waits.load,
         held_s=modes.held_s,
     )
+    settling.tell_elsewhere = Elsewhere(guarded).tell
     rules = HouseRules(documents, bus, lambda: Personas("Be kind.", {"pirate": "Say arr."}))
     await rules.load()
     contexts = large_contexts(

@@ -119,6 +119,12 @@ class MemoryDiscord:
         found = self.channels.get(channel_id, [])
         return next((message for message in found if message.id == message_id), None)
 
+    async def direct(self, user_id: int) -> int:
+        """See `DiscordRest.direct`."""
+        self._begin("direct")
+        self._end("direct")
+        return 10_000 + user_id
+
     def is_tight(self, channel_id: int, call: str) -> bool:
         """See `DiscordRest.is_tight`."""
         del channel_id, call

@@ -213,6 +213,29 @@ async def test_a_refusal_of_discord_is_no_outage(tmp_path: Path) -> None:
         assert t.breakers.get("discord").state is BreakerState.CLOSED
 
 
+async def test_who_asks_where_the_bot_may_not_write_hears_of_it_once(tmp_path: Path) -> None:
+    """The first author in a channel that refuses the bot is told directly, and nobody pinged."""
+    discord = MemoryDiscord()
+
+    def fault(call: str) -> DiscordForbiddenError | None:
+        refused = call == "send" and "direct" not in discord.calls
+        return DiscordForbiddenError("missing permission") if refused else None
+
+    discord.fault = fault
+    async with talk(tmp_path / "db", discord=discord) as t:
+        for _ in range(3):
+            dead = t.bus.expect(JobMoved, lambda e: e.after == "dead")
+            t.inbox.on_message(t.question("hello", author=7), None)
+            await asyncio.wait_for(dead, 10)
+        async with asyncio.timeout(10):
+            while not discord.ours(10_007):
+                discord.changed.clear()
+                await discord.changed.wait()
+        assert ["<#100>" in m.content for m in discord.ours(10_007)] == [True]
+        assert discord.calls.count("direct") == 1
+        assert discord.ours(100) == []
+
+
 async def test_a_channel_that_is_set_aside_costs_no_model_call(tmp_path: Path) -> None:
     """Where the bot may not speak nothing is asked on behalf of that channel for a while."""
     discord = MemoryDiscord(fault=lambda _: DiscordForbiddenError("missing permission"))

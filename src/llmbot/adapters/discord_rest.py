@@ -93,6 +93,13 @@ class DiscordRestAdapter:
         route = Route("POST", "/channels/{channel_id}/typing", channel_id=channel_id)
         (await self._http.call(route, deadline_s=TYPING_DEADLINE_S)).checked()
 
+    async def direct(self, user_id: int) -> int:
+        """See `DiscordRest.direct`."""
+        payload = {"recipient_id": str(user_id)}
+        route = Route("POST", "/users/@me/channels")
+        reply = await self._http.call(route, json=payload, deadline_s=CALL_DEADLINE_S)
+        return _sent(reply, "").id
+
     def is_tight(self, channel_id: int, call: str) -> bool:
         """See `DiscordRest.is_tight`."""
         method, path = ("POST", _MESSAGES) if call == "send" else ("PATCH", _MESSAGE)
@@ -258,4 +265,4 @@ def _sent(reply: Reply, content: str) -> Sent:
     try:
         return Sent(int(body["id"]), str(body.get("content", content)))
     except (KeyError, TypeError, ValueError, AttributeError) as unreadable:
-        raise DiscordUnavailableError(f"{reply.route}: the answer named no message") from unreadable
+        raise DiscordUnavailableError(f"{reply.route}: the answer named no id") from unreadable

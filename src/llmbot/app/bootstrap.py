@@ -46,6 +46,7 @@ from llmbot.conversation.commands.settings import SettingsCommands
 from llmbot.conversation.delivery import Delivery
 from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
 from llmbot.conversation.doorkeeper import Doorkeeper
+from llmbot.conversation.elsewhere import Elsewhere
 from llmbot.conversation.erasing import erase_message
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.inbound import Inbox
@@ -197,6 +198,7 @@ def build_conversation(
         queue, acknowledgement, admission, bus, clock, house.rng, trouble_settings(settings),
         parking=patience.parking, load=patience.load, held_s=held_s,
     )  # fmt: skip
+    trouble.tell_elsewhere = Elsewhere(rest).tell
     large = build_large_contexts(house, mechanisms, rest, context, generation)
     pipeline = Pipeline(
         admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,

@@ -84,6 +84,10 @@ class GuardedDiscord:
         """See `DiscordRest.message`."""
         return await self._guarded("message", lambda: self._rest.message(channel_id, message_id))
 
+    async def direct(self, user_id: int) -> int:
+        """See `DiscordRest.direct`."""
+        return await self._guarded("direct", lambda: self._rest.direct(user_id))
+
     def is_tight(self, channel_id: int, call: str) -> bool:
         """See `DiscordRest.is_tight`."""
         return self.breaker.state is not BreakerState.CLOSED or self._rest.is_tight(

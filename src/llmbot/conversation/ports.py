@@ -179,6 +179,10 @@ class DiscordRest(Protocol):
         """One message, or None where it is gone."""
         ...
 
+    async def direct(self, user_id: int) -> int:
+        """The id of the channel for direct messages with a user."""
+        ...
+
     def is_tight(self, channel_id: int, call: str) -> bool:
         """Whether a further `send` or `edit` in a channel would take what answers need.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
 from typing import TypeGuard
@@ -89,9 +89,18 @@ class Trouble:
         self._parking = parking
         self._load = load
         self._held_s = held_s
+        self.tell_elsewhere: Callable[[Job], Awaitable[None]] | None = None
+        """Tells an author of a channel that was set aside just now."""
 
     async def settle(self, job: Job, reply: Reply, error: Exception) -> None:
         """Decide about a job after its attempt failed with `error`; never raises for its sake."""
+        channel_id, aside = job.inbound.channel_id, self._admission.set_aside
+        was_aside = channel_id in aside
+        await self._settle(job, reply, error)
+        if channel_id in aside and not was_aside and self.tell_elsewhere is not None:
+            await self.tell_elsewhere(job)
+
+    async def _settle(self, job: Job, reply: Reply, error: Exception) -> None:
         known = error if isinstance(error, LlmbotError) else _defect(error)
         step = self._next_step(job, known)
         self._tell(job, known, step)
