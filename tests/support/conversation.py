@@ -339,9 +339,10 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         load=waits.load,
         held_s=modes.held_s,
     )
-    settling.tell_elsewhere = Elsewhere(guarded).tell
     rules = HouseRules(documents, bus, lambda: Personas("Be kind.", {"pirate": "Say arr."}))
     await rules.load()
+    elsewhere = Elsewhere(guarded, rules.judged, bus)
+    settling.tell_elsewhere, inbox.muted = elsewhere.tell, elsewhere.muted
     contexts = large_contexts(
         path, builder, generation, guarded, store, modes, bus, clock, large, disk, queue.knows
     )

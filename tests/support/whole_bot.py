@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,12 +34,23 @@ SHARED = {
 class WholeBot:
     """A running bot and its surroundings."""
 
-    def __init__(self, simulators: Simulators, session: aiohttp.ClientSession) -> None:
-        """Hear what the simulated Discord tells."""
+    def __init__(
+        self,
+        simulators: Simulators,
+        session: aiohttp.ClientSession,
+        directory: Path,
+        settings: Mapping[str, str],
+    ) -> None:
+        """Hear what the simulated Discord tells; the bot is not started yet."""
         self.board: FaultBoard = simulators.board
         self.simulators = simulators
         self.address = simulators.address
+        self.api = ""
+        """Where its operator API listens."""
         self._session = session
+        self._directory = directory
+        self._settings = settings
+        self._process: Process | None = None
         self._changed = asyncio.Event()
         self._asked = 0
         self.replies: dict[str, dict[str, str]] = {}
@@ -48,6 +59,37 @@ class WholeBot:
         """By question, the very first text in reply to it."""
         self.direct: list[str] = []
         """What the bot wrote of its own accord in direct messages."""
+
+    async def start(self) -> None:
+        """Start the process, and return once it serves."""
+        self._process = process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "llmbot", "run"),
+            cwd=self._directory,
+            env=self._settings,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=DEVNULL,
+        )
+        self.api = await _ready(process.stdout)
+
+    async def kill(self) -> None:
+        """End the process with signal 9."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.communicate()
+
+    async def stop(self) -> None:
+        """End the process as its operator does."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            async with asyncio.timeout(PATIENCE_S):
+                await self._process.communicate()
+
+    async def operate(self, path: str, body: object = None) -> Any:
+        """Post to the operator API."""
+        async with self._session.post(f"{self.api}{path}", json=body or {}) as answer:
+            assert answer.status < 300, await answer.text()
+            return await answer.json()
 
     async def ask(self, text: str, *, user: str = "", channel: str = "") -> str:
         """Say something to the bot, as somebody and somewhere new where none is named."""
@@ -125,38 +167,27 @@ async def whole_bot(
         **SHARED,
         **settings(simulators.address),
     }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "llmbot", "run"),
-        cwd=directory,
-        env=environment,
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=DEVNULL,
-    )
     try:
         async with aiohttp.ClientSession() as session:
-            bot = WholeBot(simulators, session)
+            bot = WholeBot(simulators, session, directory, environment)
             listening = asyncio.create_task(bot.listen(), name="listen")
             try:
-                await _ready(process.stdout)
+                await bot.start()
                 yield bot
             finally:
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
+                await bot.stop()
     finally:
-        if process.returncode is None:
-            process.terminate()
-        async with asyncio.timeout(PATIENCE_S):
-            await process.communicate()
         await simulators.stop()
 
 
-async def _ready(words: asyncio.StreamReader | None) -> None:
+async def _ready(words: asyncio.StreamReader | None) -> str:
     assert words is not None
     said = []
     async with asyncio.timeout(PATIENCE_S):
         while line := (await words.readline()).decode():
             said.append(line)
             if line.startswith("http"):
-                return
+                return line.strip()
     raise AssertionError("the bot ended early:\n" + "".join(said))

@@ -236,6 +236,18 @@ async def test_who_asks_where_the_bot_may_not_write_hears_of_it_once(tmp_path: P
         assert discord.ours(100) == []
 
 
+async def test_where_the_gateway_says_it_may_not_write_the_author_hears_so(tmp_path: Path) -> None:
+    """Known missing permissions are told once, too; a server that wants no answer there is not."""
+    async with talk(tmp_path / "db") as t:
+        for _ in range(2):
+            t.inbox.on_message(t.question("hello", may_speak=False), None)
+        t.inbox.on_message(t.question("lovely day", may_speak=False, mentions_us=False), None)
+        await t.inbox.drain()
+        assert len(t.discord.ours(10_007)) == 1
+        assert t.models[0].prompts == []
+        assert await t.store.unfinished() == []
+
+
 async def test_a_channel_that_is_set_aside_costs_no_model_call(tmp_path: Path) -> None:
     """Where the bot may not speak nothing is asked on behalf of that channel for a while."""
     discord = MemoryDiscord(fault=lambda _: DiscordForbiddenError("missing permission"))

@@ -198,7 +198,8 @@ def build_conversation(
         queue, acknowledgement, admission, bus, clock, house.rng, trouble_settings(settings),
         parking=patience.parking, load=patience.load, held_s=held_s,
     )  # fmt: skip
-    trouble.tell_elsewhere = Elsewhere(rest).tell
+    elsewhere = Elsewhere(rest, documents.rules.judged, bus)
+    trouble.tell_elsewhere, inbox.muted = elsewhere.tell, elsewhere.muted
     large = build_large_contexts(house, mechanisms, rest, context, generation)
     pipeline = Pipeline(
         admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,

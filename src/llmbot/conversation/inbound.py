@@ -78,6 +78,8 @@ class Inbox:
         self.heard_s = 0.0
         self.commands: Callable[[CommandRequest], Awaitable[CommandReply | None]] | None = None
         self.session_ready: Callable[[bool, float, Sequence[KnownChannel]], None] | None = None
+        self.muted: Callable[[Inbound], Coroutine[Any, Any, None]] | None = None
+        """Told of messages that are meant for the bot where it may not write."""
         self.gap_began: Callable[[float], Awaitable[None]] | None = None
 
     # ── ports.GatewayHandler ────────────────────────────────────────────────────────────────────
@@ -91,6 +93,10 @@ class Inbox:
             self._spawn(self._accept_if_reply, inbound, step)
         else:
             self._place.pass_by(step)
+            if inbound.may_speak or self.muted is None:
+                return
+            if is_meant_for_us(replace(inbound, may_speak=True)):
+                self._own(self.muted(inbound), f"muted-{inbound.message_id}")
 
     def on_message_seen(self, message: ChannelMessage) -> None:
         """Keep the recent history up to date."""

@@ -17,6 +17,7 @@ from llmbot.conversation.admission import (
 from llmbot.conversation.delivery import Reply
 from llmbot.conversation.jobs import ENDED, Job, JobState
 from llmbot.conversation.load import Load
+from llmbot.conversation.messages import Inbound
 from llmbot.conversation.notices import notice, span
 from llmbot.conversation.parking import Away, Parking
 from llmbot.conversation.queue import JobQueue
@@ -89,7 +90,7 @@ class Trouble:
         self._parking = parking
         self._load = load
         self._held_s = held_s
-        self.tell_elsewhere: Callable[[Job], Awaitable[None]] | None = None
+        self.tell_elsewhere: Callable[[Inbound], Awaitable[None]] | None = None
         """Tells an author of a channel that was set aside just now."""
 
     async def settle(self, job: Job, reply: Reply, error: Exception) -> None:
@@ -98,7 +99,7 @@ class Trouble:
         was_aside = channel_id in aside
         await self._settle(job, reply, error)
         if channel_id in aside and not was_aside and self.tell_elsewhere is not None:
-            await self.tell_elsewhere(job)
+            await self.tell_elsewhere(job.inbound)
 
     async def _settle(self, job: Job, reply: Reply, error: Exception) -> None:
         known = error if isinstance(error, LlmbotError) else _defect(error)
