@@ -71,6 +71,7 @@ class DataAudit:
     needs: tuple[str, ...] = ()
     _waiting: deque[_Record] = field(default_factory=deque, init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
         """Hear everything."""
@@ -101,11 +102,14 @@ class DataAudit:
             await self._news.wait()
 
     async def _write(self) -> None:
-        while self._waiting:
-            record = self._waiting.popleft()
-            try:
-                act = await self.audit.begin("llmbot", "automation", record.action, record.target)
-                await self.audit.end(act, record.ended)
-            except LlmbotError as error:
-                words = f"{record.action} {record.target} not recorded: {error.code}"
-                self.bus.publish(Noted("audit", words))
+        async with self._writing:  # one after the other, also while the service is being stopped
+            while self._waiting:
+                await self._record(self._waiting.popleft())
+
+    async def _record(self, record: _Record) -> None:
+        try:
+            act = await self.audit.begin("llmbot", "automation", record.action, record.target)
+            await self.audit.end(act, record.ended)
+        except LlmbotError as error:
+            words = f"{record.action} {record.target} not recorded: {error.code}"
+            self.bus.publish(Noted("audit", words))
