@@ -96,9 +96,10 @@ class CatchUp:
             self._asked.set()
 
     async def run(self) -> None:
-        """Search whenever a gap was noticed."""
+        """Search whenever a gap was noticed; begun anew, it goes on where it was cut off."""
         while True:
-            await self._asked.wait()
+            if self._search is None:
+                await self._asked.wait()
             self._asked.clear()
             fruitless = 0
             while (search := self._search) is not None:

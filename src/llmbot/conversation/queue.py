@@ -146,8 +146,8 @@ class JobQueue:
         if due is None:
             await self._news.wait()
             return
-        timer = asyncio.ensure_future(self._clock.sleep(due - now))
-        news = asyncio.ensure_future(self._news.wait())
+        timer = asyncio.create_task(self._clock.sleep(due - now), name="queue-due")
+        news = asyncio.create_task(self._news.wait(), name="queue-news")
         try:
             await asyncio.wait((timer, news), return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -205,8 +205,10 @@ class DocumentSaver:
         now = self._clock.monotonic()
         dues = [e.due for e in self._held.dirty.values() if not self._must_wait(e)]
         pause_s = min([max(0.0, due - now) for due in dues], default=ROOM_EVERY_S)
-        timer = asyncio.ensure_future(self._clock.sleep(min(pause_s, ROOM_EVERY_S)))
-        news = asyncio.ensure_future(self._news.wait())
+        timer = asyncio.create_task(
+            self._clock.sleep(min(pause_s, ROOM_EVERY_S)), name="saver-pause"
+        )
+        news = asyncio.create_task(self._news.wait(), name="saver-news")
         try:
             await asyncio.wait((timer, news), return_when=asyncio.FIRST_COMPLETED)
         finally:
