@@ -35,7 +35,7 @@ def test_every_row_of_the_catalogue_has_a_drill() -> None:
         assert drill.causes <= set(CAUSES)
         assert drill.runbooks <= set(RUNBOOKS)
         assert {CAUSES[cause].runbook for cause in drill.causes} == drill.runbooks
-        faults = {drill.fault, *drill.beside, drill.also, drill.then} - {""}
+        faults = {drill.fault, *drill.beside, *drill.then, drill.also} - {""}
         assert faults <= {*KNOWN_FAULTS, *FAULTS, *ACTS}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,7 +11,10 @@ from typing import Any, Protocol
 
 __all__ = ["ACTS", "CROWD", "Stage"]
 
-BURST = 500
+BURST = 300
+AT_ONCE = 12
+SLOW_S = 0.2
+WARM_UP_S = 12.0
 CROWD = tuple(f"drill-crowd-{number}" for number in range(10))
 ARCHIVES = 6
 COMMANDS = 3
@@ -33,19 +37,33 @@ class Stage:
 
     ask: Ask
     kill: Callable[[], None]
+    sleep: Callable[[float], Awaitable[None]]
     said: list[str]
     """Ids of messages that must be answered."""
 
 
 @asynccontextmanager
 async def _burst(stage: Stage) -> AsyncIterator[None]:
-    """Many at once, in many channels: Discord limits each channel."""
-    for number in range(BURST):
+    """Many at once while the model is slow, in many channels: Discord limits each channel."""
+    slow = "/_sim/faults/gemini.slow"
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def say(number: int) -> None:
         user = CROWD[number % len(CROWD)]
         body = {"user": f"{user}-{number}", "channel": user, "mention_bot": True}
         words = {"content": f"How many are we? I am number {number}."}
-        stage.said.append(str((await stage.ask("POST", "/_sim/discord/say", body | words))["id"]))
-    yield
+        async with limit:
+            said = await stage.ask("POST", "/_sim/discord/say", body | words)
+        stage.said.append(str(said["id"]))
+
+    await stage.ask("PUT", slow, {"params": {"seconds": SLOW_S}})
+    try:
+        await asyncio.gather(*(say(number) for number in range(len(CROWD) * 2)))
+        await stage.sleep(WARM_UP_S)  # until the bot has learnt how long an answer takes now
+        await asyncio.gather(*(say(number) for number in range(len(CROWD) * 2, BURST)))
+        yield
+    finally:
+        await stage.ask("DELETE", slow)
 
 
 @asynccontextmanager

@@ -73,6 +73,8 @@ def own_demo(say: Callable[[str], None]) -> Iterator[Path]:
             if process.poll() is None:
                 process.kill()
             reader.join(STOP_S)
+            if process.stdout is not None:
+                process.stdout.close()
             log.close()
 
 

@@ -99,7 +99,10 @@ class DrillRunner:
             await self._during(drill, watch, length)
         if drill.then:
             watch.struck = self._now(watch)
-            async with self._fault(drill.then, {}, length, 1, watch):
+            async with AsyncExitStack() as stack:
+                for name in drill.then:
+                    times = 1 if name == "gateway.drop" else None
+                    await stack.enter_async_context(self._fault(name, {}, length, times, watch))
                 await self._during(drill, watch, length)
         if drill.fault == "user.burst":
             watch.channels = (*USERS, *CROWD)
@@ -132,9 +135,9 @@ class DrillRunner:
     ) -> AsyncIterator[None]:
         """A fault for as long as the body runs."""
         if name in ACTS:
-            watch.struck = self._now(watch)
-            stage = Stage(self._sim, self._kill, watch.said)
+            stage = Stage(self._sim, self._kill, self._clock.sleep, watch.said)
             async with ACTS[name](stage):
+                watch.struck = self._now(watch)
                 yield
             return
         ask, path = self._sim, f"/_sim/faults/{name}"

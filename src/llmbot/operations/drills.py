@@ -50,8 +50,8 @@ class Drill:
     """A second fault that strikes once, and gives the first its opportunity."""
     beside: tuple[str, ...] = ()
     """Faults that last as long as the first."""
-    then: str = ""
-    """A fault that strikes once when the first is over: only then can the first be seen."""
+    then: tuple[str, ...] = ()
+    """Faults that follow when the first is over: only then can the first be seen."""
     shows_after_s: float = 0.0
     """How long after it struck the fault shows at the earliest: a slow answer is known as such
     when its time is over, and a process that was killed notices nothing before it is back."""
@@ -223,7 +223,7 @@ _ALL = (
     Drill("kill", 12, "process.kill", _of("unclean-end"), _of("service-start"),
           for_s=12.0, shows_after_s=5.0),
     Drill("gap", 13, "gateway.lose", _AWAY | _of("messages-missed"),
-          _RECOVERY | _of("backfill"), for_s=3.0, then="gateway.drop"),
+          _RECOVERY | _of("backfill"), for_s=4.0, then=("gateway.invalid_session", "gateway.drop")),
     Drill("overload", 14, "user.burst", _of("overload"), _of("rate-limiter"), for_s=20.0),
     Drill("slow", 15, "gemini.slow", _of("slow-responses"), _of("response-time"),
           for_s=40.0, params={"seconds": 6}, shows_after_s=9.0),
