@@ -10,6 +10,7 @@ from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
 
 from llmbot.conversation.delivery import DeliverySettings
+from llmbot.conversation.jobs import JobState
 from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.usher import UsherSettings
@@ -168,4 +169,23 @@ async def test_a_question_taken_back_after_a_kill_leaves_nothing_of_its_answer(
         )
         t.inbox.on_message_deleted(100, inbound.message_id)
         await t.pipeline.answer(await t.queue.next())
+        assert t.discord.ours(100) == []
+
+
+async def test_a_question_taken_back_while_its_answer_waits_for_discord_is_not_answered(
+    tmp_path: Path,
+) -> None:
+    """An answer that could not be sent yet is never sent once its question is gone."""
+    away = [DiscordUnavailableError("503")]
+    discord = MemoryDiscord(fault=lambda call: away.pop() if call == "send" and away else None)
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        inbound = t.question("hello")
+        await t.inbox.accept(inbound, None)
+        await t.pipeline.answer(await t.queue.next())
+        waiting = t.queue.waiting(inbound.message_id)
+        assert waiting is not None
+        assert waiting.answer
+        t.inbox.on_message_deleted(100, inbound.message_id)
+        await t.pipeline.answer(await t.queue.next())
+        assert waiting.state is JobState.DONE
         assert t.discord.ours(100) == []

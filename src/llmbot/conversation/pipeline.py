@@ -88,7 +88,7 @@ class Pipeline:
     async def _answer(self, job: Job, reply: Reply) -> None:
         reply.check()
         self.admission.admit(job)
-        text = await self._text(job, reply) if job.answer is None else job.answer
+        text = await self._text(job, reply)
         if text is None:
             await reply.retract()
             self.acknowledgement.withdrawn(job)
@@ -100,6 +100,8 @@ class Pipeline:
     async def _text(self, job: Job, reply: Reply) -> str | None:
         """The answer to the question as its author left it; None for one that was taken back."""
         while not job.withdrawn:
+            if job.answer is not None:
+                return job.answer
             async with self.changes.watch(job, reply) as watch:
                 return await self._words(job, reply)
             if watch.interrupted:
