@@ -268,3 +268,27 @@ async def test_a_session_that_was_resumed_before_it_was_announced_is_a_new_one(
         channels = [KnownChannel(100, 1, asked.message_id)]
         t.inbox.on_session(resumed=True, channels=channels, session_id="s2")
         await asyncio.wait_for(found, 10)
+
+
+async def test_while_discord_cannot_be_asked_what_came_live_goes_on_waiting(tmp_path: Path) -> None:
+    """The longest wait for a search begins when Discord can be asked: order is kept till then."""
+    clock, discord = ManualClock(), MemoryDiscord()
+    discord.fault = lambda call: DiscordUnavailableError("503") if call == "history" else None
+    async with talk(
+        tmp_path / "db", discord=discord, catching_up=True, running=False, clock=clock
+    ) as t:
+        live = t.question("live")
+        t.inbox.on_message(live, SessionCursor("s2", 1, "ws://gateway"))
+        await t.inbox.drain()
+        clock.advance(4)
+        searched = t.bus.expect(BackfillDone)
+        new_session(t, [KnownChannel(100, 1, live.message_id)])
+        assert not (await asyncio.wait_for(searched, 10)).complete
+        for _ in range(3):
+            await t.store.tell(live.message_id, "looked", "")  # the search goes on from its round
+        clock.advance(29)
+        await t.store.tell(live.message_id, "looked", "")
+        assert t.inbox.gap.held(live.message_id) is not None
+        clock.advance(2)
+        await t.store.tell(live.message_id, "looked", "")
+        assert t.inbox.gap.held(live.message_id) is None

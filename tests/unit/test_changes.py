@@ -14,7 +14,7 @@ from llmbot.conversation.jobs import JobState
 from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.usher import UsherSettings
-from llmbot.kernel.errors import DiscordUnavailableError
+from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError
 from llmbot.kernel.events import JobFailed, JobMoved
 
 
@@ -178,7 +178,8 @@ async def test_a_question_taken_back_while_its_answer_waits_for_discord_is_not_a
     """An answer that could not be sent yet is never sent once its question is gone."""
     away = [DiscordUnavailableError("503")]
     discord = MemoryDiscord(fault=lambda call: away.pop() if call == "send" and away else None)
-    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+    whole = DeliverySettings(streaming=False)
+    async with talk(tmp_path / "db", discord=discord, running=False, delivery=whole) as t:
         inbound = t.question("hello")
         await t.inbox.accept(inbound, None)
         await t.pipeline.answer(await t.queue.next())
@@ -189,3 +190,27 @@ async def test_a_question_taken_back_while_its_answer_waits_for_discord_is_not_a
         await t.pipeline.answer(await t.queue.next())
         assert waiting.state is JobState.DONE
         assert t.discord.ours(100) == []
+
+
+async def test_what_a_question_left_behind_is_looked_for_before_it_ends(tmp_path: Path) -> None:
+    """Taken back while Discord can not say what stands there: it is asked again, then deleted."""
+    calls: list[str] = []
+
+    def late(call: str) -> LlmbotError | None:
+        return DiscordUnavailableError("502 after it had accepted") if call == "send" else None
+
+    def away(call: str) -> LlmbotError | None:
+        calls.append(call)
+        return DiscordUnavailableError("503") if calls.count("history") == 1 else None
+
+    discord = MemoryDiscord(late_fault=late)
+    whole = DeliverySettings(streaming=False)
+    async with talk(tmp_path / "db", discord=discord, running=False, delivery=whole) as t:
+        inbound = t.question("hello")
+        await t.inbox.accept(inbound, None)
+        await t.pipeline.answer(await t.queue.next())
+        assert len(discord.ours(100)) == 1
+        discord.fault = away
+        t.inbox.on_message_deleted(100, inbound.message_id)
+        await t.pipeline.answer(await t.queue.next())
+        assert discord.ours(100) == []

@@ -144,33 +144,40 @@ async def test_nothing_is_sent_while_it_is_unknown_what_stands_there(tmp_path: P
     assert [m.content for m in discord.ours(100)] == ["You said: hello"]
 
 
+def accepted_but_failed(call: str) -> LlmbotError | None:
+    """Discord takes every message in, and says that it did not."""
+    return DiscordUnavailableError("502 after it had accepted") if call == "send" else None
+
+
 async def test_what_landed_unheard_of_is_looked_for_before_it_is_sent_again(
     tmp_path: Path,
 ) -> None:
     """When a send's outcome is unknown and its nonce is forgotten, the channel tells."""
-    lost = iter([DiscordUnavailableError("502 after it had accepted")])
-
-    def late(call: str) -> LlmbotError | None:
+    discord = MemoryDiscord(late_fault=accepted_but_failed)
+    whole = DeliverySettings(streaming=False)
+    async with talk(tmp_path / "db", discord=discord, running=False, delivery=whole) as t:
+        asked = t.question("hello")
+        await t.inbox.accept(asked, None)
+        await t.pipeline.answer(await t.queue.next())
+        discord.late_fault = lambda _: None
         discord.nonces.clear()
-        return next(lost, None) if call == "send" else None
-
-    discord = MemoryDiscord(late_fault=late)
-    async with talk(tmp_path / "db", discord=discord, usher=NOBODY_TOLD) as t:
-        delivered = await t.ask("hello")
-        assert [m.reply_to for m in discord.ours(100)] == [delivered.message_id]
+        assert t.queue.bring_forward(asked.message_id)
+        await t.pipeline.answer(await t.queue.next())
+        assert [m.reply_to for m in discord.ours(100)] == [asked.message_id]
 
 
 async def test_what_a_life_that_stopped_did_not_hear_of_is_looked_for_by_the_next(
     tmp_path: Path,
 ) -> None:
     """A clean stop after a send of unknown outcome doubles nothing, though its nonce is gone."""
-    lost = iter([DiscordUnavailableError("502 after it had accepted")])
-    discord = MemoryDiscord(late_fault=lambda c: next(lost, None) if c == "send" else None)
-    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+    discord = MemoryDiscord(late_fault=accepted_but_failed)
+    whole = DeliverySettings(streaming=False)
+    async with talk(tmp_path / "db", discord=discord, running=False, delivery=whole) as t:
         asked = t.question("hello", message_id=snowflake_at(t.clock.wall() - 300))
         await t.inbox.accept(asked, None)
         await t.pipeline.answer(await t.queue.next())
         assert len(discord.ours(100)) == 1
+    discord.late_fault = lambda _: None
     discord.nonces.clear()
     async with talk(tmp_path / "db", discord=discord, usher=NOBODY_TOLD) as t:
         await t.delivered(asked.message_id)

@@ -22,7 +22,7 @@ _GAP = "gap"
 _CHANNELS_KEPT_MAX = 5000
 _PAUSE_FIRST_S = 0.5
 _PAUSE_MAX_S = 30.0
-_DOUBLINGS_MAX = 6  # 32 s
+_DOUBLINGS_MAX = 3  # 4 s: while its circuit breaker is open Discord is not really asked
 
 
 class CatchUp:
@@ -109,6 +109,8 @@ class CatchUp:
                         self._end(search)
                     continue
                 fruitless = 0 if search.pages > pages else fruitless + 1
+                if fruitless:
+                    self._inbox.gap.extend()
                 await self._pause(_PAUSE_FIRST_S * 2 ** min(fruitless, _DOUBLINGS_MAX))
 
     async def _round(self, search: Search) -> bool:

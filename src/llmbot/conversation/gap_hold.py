@@ -88,6 +88,12 @@ class GapHold:
         self._stop_watching()
         self._release(self._gap.end())
 
+    def extend(self) -> None:
+        """Discord could not be asked: nobody could be answered either, and the hold begins anew."""
+        if self._watch is not None and not self._watch.done():
+            self._watch.cancel()
+            self._watch = asyncio.create_task(self._watch_hold(HOLD_S), name="gap-watch")
+
     async def close(self) -> None:
         """End the watch; what is held is durable and waits for the next life."""
         watch = self._watch
@@ -101,7 +107,10 @@ class GapHold:
         await self._clock.sleep(SESSION_S)
         if self.late is not None:
             self.late(self._gap.channels())
-        await self._clock.sleep(HOLD_S - SESSION_S)
+        await self._watch_hold(HOLD_S - SESSION_S)
+
+    async def _watch_hold(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
         self._release(self._gap.end())
 
     def _release(self, jobs: Iterable[Job]) -> None:

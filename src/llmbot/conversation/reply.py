@@ -18,6 +18,7 @@ from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, SentPart
 from llmbot.conversation.last_calls import bounded, to_its_end
 from llmbot.conversation.pace import Pace
+from llmbot.conversation.ports import Sent
 from llmbot.conversation.sinks import Sink
 from llmbot.conversation.splitting import GrowingSplit, split_message
 from llmbot.kernel.clock import Clock
@@ -102,6 +103,8 @@ class Reply:
         self._closing = asyncio.Event()
         self._refusal: RefusedError | None = None
         self._unsure: TransientError | None = None
+        self._looked = True
+        self._lost_one = False
         self.growing: Callable[[], bool] = lambda: True
         self.silent = self.doubtful = False
         self.turn: Lock | None = None
@@ -112,6 +115,7 @@ class Reply:
     async def __aenter__(self) -> Self:
         """Look for what an earlier life sent, then begin to show."""
         if self._job.in_flight_before or self._job.unsure or self.doubtful:
+            self._looked = False
             await self._find_sent()
         if self.silent or self._unsure is not None:
             return self
@@ -161,6 +165,9 @@ class Reply:
             RefusedError: Discord will never let it be deleted.
         """
         await self._stop_showing()
+        if not self._looked:
+            # A nonce tells of what is sent again only; here nothing will be.
+            self._take_in(await self._sink.find())
         await to_its_end(self._drop_from(0))
 
     @property
@@ -295,6 +302,8 @@ class Reply:
         for _ in range(_ANEW_MAX):
             if self.turn is not None:
                 self.turn.check()
+            if number == len(self._shown) and self._lost_one:
+                self._take_in(await self._sink.find())
             if number == len(self._shown):
                 await self._send(number, text)
             shown = self._shown[number]
@@ -321,8 +330,9 @@ class Reply:
         try:
             sent = await self._sink.send(number, text, again=self._job.gone.get(number, 0))
         except TransientError:
-            # It may stand there all the same; by the next try its nonce may be forgotten.
-            self._job.unsure = True
+            # It may stand there all the same. By the next try its nonce may be forgotten, and
+            # follow-ups to a command have none.
+            self._job.unsure = self._lost_one = True
             raise
         stands = text if sent.content.strip() == text.strip() else sent.content
         self._shown.append(_Shown(sent.id, stands))
@@ -340,7 +350,11 @@ class Reply:
             return
         except LlmbotError:
             return
-        self._job.unsure = False
+        self._take_in(found)
+
+    def _take_in(self, found: list[Sent]) -> None:
+        """Go on from what stands there."""
+        self._looked, self._lost_one, self._job.unsure = True, False, False
         known = {shown.discord_id: shown for shown in self._shown}
         for sent in sorted(found, key=lambda item: item.id):
             if sent.id in known:

@@ -16,7 +16,7 @@ from llmbot.conversation.messages import ChannelMessage, Inbound, InteractionRef
 from llmbot.conversation.notices import notice
 from llmbot.conversation.ports import DiscordRest, Sent
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import DiscordNotFoundError, InteractionEndedError, TransientError
+from llmbot.kernel.errors import DiscordNotFoundError, InteractionEndedError
 from llmbot.kernel.ids import part_nonce
 
 T = TypeVar("T")
@@ -149,12 +149,7 @@ class InteractionSink:
         del again
         if part == 0:
             return await _in_its_place(self._rest.edit_original(self._interaction, text))
-        try:
-            return await _in_its_place(self._rest.follow_up(self._interaction, text))
-        except TransientError:
-            # It may stand there all the same, and no nonce keeps a second one away.
-            self._job.in_flight_before = True
-            raise
+        return await _in_its_place(self._rest.follow_up(self._interaction, text))
 
     async def edit(self, part: int, discord_id: int, text: str) -> None:
         """See `Sink.edit`."""
