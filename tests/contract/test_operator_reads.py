@@ -36,6 +36,7 @@ READS = (
     "/api/admin/mutex/deadlocks",
     "/api/admin/race-condition/status",
     "/api/admin/queue/status",
+    "/api/admin/context/status",
     "/api/admin/audit",
     "/api/metrics/gemini",
     "/api/metrics/discord",

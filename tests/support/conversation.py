@@ -20,6 +20,7 @@ from llmbot.conversation.context import ContextBuilder, ContextSettings
 from llmbot.conversation.context_facts import LargeContextSettings
 from llmbot.conversation.context_files import ContextFiles
 from llmbot.conversation.context_keeping import ContextKeeper
+from llmbot.conversation.context_mending import Mending
 from llmbot.conversation.context_reading import Reader
 from llmbot.conversation.context_sources import HistoryReader
 from llmbot.conversation.context_writing import ContextWriter
@@ -219,6 +220,7 @@ def large_contexts(
     settings: LargeContextSettings | None,
     disk: FileSystem | None,
     is_known: Callable[[int], bool],
+    delivery: Delivery,
 ) -> LargeContexts:
     """Long texts, in the folder `temp` beside the database."""
 
@@ -227,19 +229,19 @@ def large_contexts(
 
     pool = AdaptivePool(clock, PoolSettings(limit_max=2, limit_start=2))
     reader = Reader(generation, pool, clock, Random(1), allowed)
+    writer = ContextWriter(context, generation, reader, clock)
+    files = ContextFiles(path.with_name("temp"), "context", disk or RealFileSystem())
+    keeper = ContextKeeper(files, is_known, bus, 16 * 1024 * 1024)
+    history = HistoryReader(
+        rest, context.cleared_up_to, clock, messages_max=250, characters_max=1_000_000
+    )
     return LargeContexts(
         context,
-        HistoryReader(
-            rest, context.cleared_up_to, clock, messages_max=250, characters_max=1_000_000
-        ),
-        ContextKeeper(
-            ContextFiles(path.with_name("temp"), "context", disk or RealFileSystem()),
-            is_known,
-            bus,
-            16 * 1024 * 1024,
-        ),
+        history,
+        keeper,
         reader,
-        ContextWriter(context, generation, reader, clock),
+        writer,
+        Mending(keeper, writer, delivery, store, bus, clock),
         store,
         bus,
         clock,
@@ -344,7 +346,18 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     elsewhere = Elsewhere(guarded, rules.judged, bus)
     settling.tell_elsewhere, inbox.muted = elsewhere.tell, elsewhere.muted
     contexts = large_contexts(
-        path, builder, generation, guarded, store, modes, bus, clock, large, disk, queue.knows
+        path,
+        builder,
+        generation,
+        guarded,
+        store,
+        modes,
+        bus,
+        clock,
+        large,
+        disk,
+        queue.knows,
+        replies,
     )
     pipeline = Pipeline(
         admission,

@@ -34,6 +34,7 @@ from llmbot.console.facts import (
     WorkerFacts,
 )
 from llmbot.console.facts_audit import AuditFacts
+from llmbot.console.facts_contexts import ContextsFacts
 from llmbot.console.facts_figures import (
     DiscordMetrics,
     LedgerFacts,
@@ -153,6 +154,9 @@ class House:
 
     async def queue(self) -> QueueState:
         return QueueState(0, {}, {}, 0, 10, {}, False, False, WorkerFacts(1, 2, 0, False))
+
+    async def contexts(self) -> ContextsFacts:
+        return ContextsFacts(True, {}, 2, 8, 0, 0, 0, 1, 1, "")
 
     async def audit(self, count: int) -> Sequence[AuditFacts]:
         fact = AuditFacts(1, "id", WHEN, "loopback", "api", "gc", "", "done", "", "", 1)

@@ -26,6 +26,7 @@ def host_actions(bot: Running) -> Mapping[str, Handler]:
         "temp/cleanup": host.clean_temp,
         "context/restart": host.restart_contexts,
         "context/retry-failed": host.retry_chunks,
+        "context/cleanup": host.clean_contexts,
     }
 
 
@@ -123,9 +124,37 @@ class _Host:
         return Done(before, after, {"restarted": restarted})
 
     async def retry_chunks(self, asked: Asked) -> Done:
+        """Read failed parts again; answers that were given without them are written anew."""
         del asked
-        chunks = {"failedChunks": 0}
-        return Done(chunks, chunks, {"retried": 0, "succeeded": 0, "failed": 0})
+        large = self._bot.conversation.large
+        before = {"failedChunks": large.failed}
+        retried = await large.retry_failed()
+        told = {
+            "retried": retried.parts,
+            "succeeded": retried.read,
+            "failed": retried.parts - retried.read,
+        }
+        return Done(before, {"failedChunks": large.failed}, told)
+
+    async def clean_contexts(self, asked: Asked) -> Done:
+        """Remove the folders of long texts that no message needs."""
+        del asked
+        keeper = self._bot.conversation.large.keeper
+        try:
+            before = await keeper.use()
+            await keeper.adopt()
+            await keeper.drain()
+            after = await keeper.use()
+        except OSError as error:
+            raise _no_room(error) from error
+        return Done(
+            {"folders": before.folders, "bytes": before.bytes},
+            {"folders": after.folders, "bytes": after.bytes},
+            {
+                "foldersRemoved": before.folders - after.folders,
+                "bytesFreed": before.bytes - after.bytes,
+            },
+        )
 
     def _live_jobs(self) -> frozenset[str]:
         return self._bot.conversation.large.live()

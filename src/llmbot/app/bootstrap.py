@@ -52,6 +52,7 @@ from llmbot.conversation.generation import Generation
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.lanes import Lanes
+from llmbot.conversation.large_context import LargeContexts
 from llmbot.conversation.modes import Modes
 from llmbot.conversation.pace import Pace
 from llmbot.conversation.pipeline import Pipeline
@@ -152,7 +153,11 @@ def build_delivery(house: House, mechanisms: Mechanisms, rest: GuardedDiscord) -
 
 
 def build_privacy(
-    house: House, mechanisms: Mechanisms, recent: RecentMessages, cache: AnswerCache
+    house: House,
+    mechanisms: Mechanisms,
+    recent: RecentMessages,
+    cache: AnswerCache,
+    large: LargeContexts,
 ) -> Privacy:
     """What is kept of a user, wherever it is."""
     documents, limits = mechanisms.documents, mechanisms.limits
@@ -166,9 +171,10 @@ def build_privacy(
         house.clock,
     )
 
-    def forgotten(_: int) -> None:
+    def forgotten(user_id: int) -> None:
         recent.forget()
         cache.clear()
+        large.mending.forget(user_id)
 
     privacy.forgotten = forgotten
     return privacy
@@ -200,7 +206,7 @@ def build_conversation(
     )  # fmt: skip
     elsewhere = Elsewhere(rest, documents.rules.judged, bus)
     trouble.tell_elsewhere, inbox.muted = elsewhere.tell, elsewhere.muted
-    large = build_large_contexts(house, mechanisms, rest, context, generation)
+    large = build_large_contexts(house, mechanisms, rest, context, generation, delivery)
     pipeline = Pipeline(
         admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,
         inbox.changes, Turns(house.mutexes), stand_in_note=settings.streaming.stand_in_note,
@@ -228,7 +234,7 @@ def build_conversation(
         cache=cache,
         large=large,
         summaries=build_summaries(house, mechanisms, generation),
-        privacy=build_privacy(house, mechanisms, recent, cache),
+        privacy=build_privacy(house, mechanisms, recent, cache, large),
         controls=build_controls(mechanisms),
         assessor=build_assessor(house, mechanisms, edges, generation),
         reconciler=build_reconciler(house, mechanisms, rest, inbox, workers, acknowledgement),

@@ -13,9 +13,11 @@ from llmbot.conversation.attachments import AttachmentReader
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.context_files import ContextFiles
 from llmbot.conversation.context_keeping import ContextKeeper
+from llmbot.conversation.context_mending import Mending
 from llmbot.conversation.context_reading import Reader
 from llmbot.conversation.context_sources import HistoryReader
 from llmbot.conversation.context_writing import ContextWriter
+from llmbot.conversation.delivery import Delivery
 from llmbot.conversation.discord_guard import GuardedDiscord
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.large_context import LargeContexts
@@ -72,6 +74,7 @@ def build_large_contexts(
     rest: GuardedDiscord,
     context: ContextBuilder,
     generation: Generation,
+    delivery: Delivery,
 ) -> LargeContexts:
     """Long texts, read while neither overload nor maintenance holds them back."""
     settings, clock, modes = house.settings, house.clock, mechanisms.modes
@@ -83,23 +86,27 @@ def build_large_contexts(
     pool = AdaptivePool(clock, PoolSettings(limit_max=most, limit_start=most))
     reader = Reader(generation, pool, clock, house.rng, allowed)
     stand_in_note = settings.streaming.stand_in_note
+    writer = ContextWriter(context, generation, reader, clock, stand_in_note=stand_in_note)
+    keeper = ContextKeeper(
+        ContextFiles(settings.storage.temp_dir, CONTEXT, RealFileSystem()),
+        mechanisms.queue.knows,
+        house.bus,
+        settings.long_texts.disk_bytes_max,
+    )
+    history = HistoryReader(
+        rest,
+        context.cleared_up_to,
+        clock,
+        messages_max=settings.long_texts.messages_max,
+        characters_max=settings.long_texts.characters_max,
+    )
     return LargeContexts(
         context,
-        HistoryReader(
-            rest,
-            context.cleared_up_to,
-            clock,
-            messages_max=settings.long_texts.messages_max,
-            characters_max=settings.long_texts.characters_max,
-        ),
-        ContextKeeper(
-            ContextFiles(settings.storage.temp_dir, CONTEXT, RealFileSystem()),
-            mechanisms.queue.knows,
-            house.bus,
-            settings.long_texts.disk_bytes_max,
-        ),
+        history,
+        keeper,
         reader,
-        ContextWriter(context, generation, reader, clock, stand_in_note=stand_in_note),
+        writer,
+        Mending(keeper, writer, delivery, mechanisms.store, house.bus, clock),
         mechanisms.store,
         house.bus,
         clock,

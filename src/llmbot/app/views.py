@@ -23,6 +23,7 @@ from llmbot.app.views_health import (
     vitals_of,
 )
 from llmbot.app.views_work import (
+    contexts_of,
     deadlocks_of,
     ledger_of,
     mutexes_of,
@@ -44,6 +45,7 @@ from llmbot.console.facts import (
     RateLimitFacts,
 )
 from llmbot.console.facts_audit import AuditFacts, facts_of
+from llmbot.console.facts_contexts import ContextsFacts
 from llmbot.console.facts_figures import (
     DiscordMetrics,
     LedgerFacts,
@@ -182,6 +184,10 @@ class BotViews:
     async def queue(self) -> QueueState:
         """See `Views.queue`."""
         return await queue_of(self.bot)
+
+    async def contexts(self) -> ContextsFacts:
+        """See `Views.contexts`."""
+        return await contexts_of(self.bot)
 
     async def audit(self, count: int) -> Sequence[AuditFacts]:
         """See `Views.audit`."""

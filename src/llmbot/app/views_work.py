@@ -23,17 +23,27 @@ from llmbot.console.facts import (
     WorkerFacts,
     moment,
 )
+from llmbot.console.facts_contexts import ContextsFacts, ContextState
 from llmbot.console.facts_figures import (
     LedgerFacts,
     StoryFacts,
 )
+from llmbot.conversation.context_files import ContextUse
 from llmbot.conversation.jobs import Priority
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.ids import snowflake_time
 from llmbot.resilience import mutex_facts
 from llmbot.storage.database import Row, Session
 
-__all__ = ["deadlocks_of", "ledger_of", "mutexes_of", "processed_of", "queue_of", "rate_limits_of"]
+__all__ = [
+    "contexts_of",
+    "deadlocks_of",
+    "ledger_of",
+    "mutexes_of",
+    "processed_of",
+    "queue_of",
+    "rate_limits_of",
+]
 
 SCOPES_SHOWN_MAX = 500
 TEXTS_SHOWN_MAX = 12
@@ -79,6 +89,39 @@ def rate_limits_of(bot: Running) -> RateLimitFacts:
                 for c in bot.conversation.generation.chain
             },
         },
+    )
+
+
+# ── long texts ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def contexts_of(bot: Running) -> ContextsFacts:
+    """See `Views.contexts`."""
+    large = bot.conversation.large
+    problem, use = "", ContextUse(0, 0, 0)
+    try:
+        use = await large.keeper.use()
+    except OSError as error:
+        problem = str(error.strerror)
+    return ContextsFacts(
+        allowed=large.allowed,
+        jobs={
+            str(each.message_id): ContextState(
+                "waiting" if each.waiting else "resting" if each.resting else "reading",
+                each.parts,
+                each.read,
+                each.failed,
+            )
+            for each in large.facts()
+        },
+        reading_max=large.settings.jobs_max,
+        line_max=large.settings.line_max,
+        failed_chunks=large.failed,
+        folders=use.folders,
+        bytes=use.bytes,
+        bytes_max=large.keeper.bytes_max,
+        disk_free=use.disk_free,
+        problem=problem,
     )
 
 

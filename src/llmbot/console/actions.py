@@ -250,7 +250,15 @@ ADMIN_ACTIONS: tuple[ActionSpec, ...] = (
     ),
     ActionSpec("temp/cleanup", "Remove temporary files with no live job", alone="temp"),
     ActionSpec("context/restart", "Restart the workers for large contexts", alone="context"),
-    ActionSpec("context/retry-failed", "Try failed chunks of large contexts again"),
+    ActionSpec(
+        "context/retry-failed",
+        "Try failed chunks of large contexts again, also those of answers given without them",
+        deadline_s=300.0,
+        alone="context",
+    ),
+    ActionSpec(
+        "context/cleanup", "Remove what large contexts left that no message needs", alone="context"
+    ),
     ActionSpec(
         "discord/reconnect",
         "Close the gateway session and connect anew, resuming where possible",

@@ -22,7 +22,7 @@ from llmbot.console.view_list import VIEWS, ViewSpec
 
 __all__ = ["GROUPS", "OWN_COMMANDS", "add_operations", "words_of"]
 
-OWN_COMMANDS = frozenset({"restart", "datastore", "context"})
+OWN_COMMANDS = frozenset({"restart", "datastore"})
 """First words of actions that have commands of their own, which do more than ask."""
 
 GROUPS: Mapping[str, str] = {
@@ -30,6 +30,7 @@ GROUPS: Mapping[str, str] = {
     "cache": "Caches that can be rebuilt.",
     "circuits": "Circuit breakers; alone: how each stands.",
     "concurrency": "How many messages are answered at once.",
+    "context": "Long texts that are read part by part.",
     "degradation": "What is given up under pressure; alone: how much, since when and why.",
     "discord": "The connection to Discord; alone: how it is.",
     "handlers": "The handlers of events and commands.",

@@ -67,6 +67,11 @@ VIEWS: tuple[ViewSpec, ...] = (
     ),
     ViewSpec(("queue",), "/api/admin/queue/status", "Depth by priority and state, ages, rates"),
     ViewSpec(
+        ("context", "status"),
+        "/api/admin/context/status",
+        "Long texts: what is read, what failed, the room used",
+    ),
+    ViewSpec(
         ("metrics", "gemini"), "/api/metrics/gemini", "Calls, errors, latencies, tokens, quota"
     ),
     ViewSpec(("metrics", "discord"), "/api/metrics/discord", "Gateway, REST, commands, duplicates"),

@@ -24,6 +24,7 @@ from llmbot.console.facts import (
     RateLimitFacts,
 )
 from llmbot.console.facts_audit import AuditFacts
+from llmbot.console.facts_contexts import ContextsFacts
 from llmbot.console.facts_figures import (
     DiscordMetrics,
     LedgerFacts,
@@ -206,6 +207,10 @@ class Views(Protocol):
 
     async def queue(self) -> QueueState:
         """The queue of messages."""
+        ...
+
+    async def contexts(self) -> ContextsFacts:
+        """The long texts that are being read."""
         ...
 
     async def audit(self, count: int) -> Sequence[AuditFacts]:

@@ -13,7 +13,7 @@ from functools import partial
 from llmbot.conversation.context_facts import ContextNotKept
 from llmbot.conversation.context_files import ContextFiles, ContextUse
 from llmbot.conversation.context_plan import Plan, Source
-from llmbot.conversation.jobs import ENDED
+from llmbot.conversation.jobs import ENDED, JobState
 from llmbot.kernel.events import EventBus, JobMoved, Published, TaskDied
 
 __all__ = ["ContextKeeper"]
@@ -39,12 +39,18 @@ class ContextKeeper:
         self.bytes_max = bytes_max
         self.kept: set[int] = set()
         """The messages that have a folder."""
+        self.spared: set[int] = set()
+        """Those that stay for a while after their answer was given without some parts."""
         self._removing: set[asyncio.Task[None]] = set()
         self._stop = bus.subscribe(self._hear)
 
     def has(self, message_id: int) -> bool:
         """Whether a message has a folder."""
         return message_id in self.kept
+
+    def live(self) -> frozenset[int]:
+        """The messages whose folder is needed."""
+        return frozenset(m for m in self.kept if m in self.spared or self._is_known(m))
 
     async def use(self) -> ContextUse:
         """What they take on the disk.
@@ -58,8 +64,8 @@ class ContextKeeper:
         """Find what earlier lives had begun; remove what belongs to no message that waits."""
         for message_id in await asyncio.to_thread(self._files.names):
             self.kept.add(message_id)
-            if not self._is_known(message_id):
-                self._end(message_id)
+            if message_id not in self.live():
+                self.end(message_id)
 
     async def plan(self, message_id: int) -> Plan | None:
         """The plan of a message; None where there is none that can be used."""
@@ -134,9 +140,15 @@ class ContextKeeper:
     def _hear(self, published: Published) -> None:
         event = published.event
         if isinstance(event, JobMoved) and event.message_id in self.kept and event.after in ENDED:
-            self._end(event.message_id)
+            self._job_ended(event.message_id, answered=event.after == JobState.DONE)
 
-    def _end(self, message_id: int) -> None:
+    def _job_ended(self, message_id: int, *, answered: bool) -> None:
+        if not (answered and message_id in self.spared):
+            self.end(message_id)
+
+    def end(self, message_id: int) -> None:
+        """Remove the folder of a message that needs it no longer."""
+        self.spared.discard(message_id)
         task = asyncio.create_task(self.remove(message_id), name=f"context-end-{message_id}")
         self._removing.add(task)
         task.add_done_callback(self._ended)

@@ -60,6 +60,11 @@ class Run:
     failed: dict[str, str] = field(default_factory=dict)
     """Keys of the steps that gave nothing, and the code of the reason."""
     resting: bool = False
+    line: deque[tuple[Step, int]] = field(default_factory=deque)
+    """Steps that wait for a hand, and how often each was tried."""
+    given_up: list[Step] = field(default_factory=list)
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when steps came into the line from outside."""
 
 
 class Reader:
@@ -84,24 +89,41 @@ class Reader:
 
     async def take(self, run: Run, steps: Sequence[Step]) -> None:
         """Take the steps of which there is no note yet; what failed stands in `run.failed`."""
-        left = deque((step, 0) for step in steps if step.key not in run.notes)
-        for step, _ in left:
-            run.failed.pop(step.key, None)
-        hands = [
-            asyncio.create_task(self._work(run, left), name=f"context-{run.message_id}-{number}")
-            for number in range(min(len(left), self.pool.settings.limit_max))
-        ]
-        if not hands:
-            return
+        run.given_up.clear()
+        run.line.extend((step, 0) for step in steps if step.key not in run.notes)
+        hands: set[asyncio.Task[None]] = set()
         try:
-            await asyncio.wait(hands, return_when=asyncio.FIRST_EXCEPTION)
+            while run.line or hands:
+                while run.line and len(hands) < self.pool.settings.limit_max:
+                    step, tries = run.line.popleft()
+                    name = f"context-{run.message_id}-{step.key}"
+                    hands.add(asyncio.create_task(self._work(run, step, tries), name=name))
+                run.more.clear()
+                more = asyncio.create_task(run.more.wait(), name=f"context-{run.message_id}-more")
+                try:
+                    await asyncio.wait((*hands, more), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    more.cancel()
+                    await asyncio.wait((more,))
+                ended = {hand for hand in hands if hand.done()}
+                hands -= ended
+                for error in [hand.exception() for hand in ended]:
+                    if error is not None:
+                        raise error
         finally:
             for hand in hands:
                 hand.cancel()
-            await asyncio.wait(hands)
-        for hand in hands:
-            if not hand.cancelled() and (error := hand.exception()) is not None:
-                raise error
+            if hands:
+                await asyncio.wait(hands)
+
+    def retry(self, run: Run) -> list[str]:
+        """Put the steps that a run has given up back into its line; their keys."""
+        steps, run.given_up = run.given_up, []
+        for step in steps:
+            run.failed.pop(step.key, None)
+            run.line.append((step, 0))
+        run.more.set()
+        return [step.key for step in steps]
 
     async def rest(self, run: Run) -> bool:
         """Wait until a model may be asked; False where there will be no time left.
@@ -145,29 +167,32 @@ class Reader:
         """A model answered."""
         self._rests = 0
 
-    async def _work(self, run: Run, left: deque[tuple[Step, int]]) -> None:
-        while left:
-            step, tries = left.popleft()
-            if not await self.rest(run):
-                run.failed[step.key] = NO_TIME
-                continue
-            async with await self.pool.acquire() as slot:
-                try:
-                    await self._step(run, step)
-                except LlmbotError as error:
-                    slot.release(error)
-                    if self.failed(error):
-                        left.appendleft((step, tries))
-                    elif isinstance(error, TransientError) and tries + 1 < TRIES_MAX:
-                        left.append((step, tries + 1))
-                    else:
-                        run.failed[step.key] = error.code
-            run.changed()
+    async def _work(self, run: Run, step: Step, tries: int) -> None:
+        if not await self.rest(run):
+            self._give_up(run, step, NO_TIME)
+            return
+        async with await self.pool.acquire() as slot:
+            try:
+                await self._step(run, step)
+            except LlmbotError as error:
+                slot.release(error)
+                if self.failed(error):
+                    run.line.appendleft((step, tries))
+                elif isinstance(error, TransientError) and tries + 1 < TRIES_MAX:
+                    run.line.append((step, tries + 1))
+                else:
+                    self._give_up(run, step, error.code)
+        run.changed()
+
+    @staticmethod
+    def _give_up(run: Run, step: Step, code: str) -> None:
+        run.failed[step.key] = code
+        run.given_up.append(step)
 
     async def _step(self, run: Run, step: Step) -> None:
         prompt = step.prompt()
         if prompt is None:
-            run.failed[step.key] = GONE
+            self._give_up(run, step, GONE)
             return
         names = [candidate.model.name for candidate in reversed(self._generation.chain)]
         answer = await self._generation.answer(run.message_id, prompt, Silence(), prefer=names)
@@ -175,4 +200,5 @@ class Reader:
         if answer.ended == "blocked":
             raise ModelBlockedError
         await run.keep(step.key, answer.text)
+        run.failed.pop(step.key, None)
         run.notes[step.key] = answer.text

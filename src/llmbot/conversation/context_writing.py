@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from llmbot.conversation.attachments import Files
@@ -29,7 +28,7 @@ from llmbot.conversation.rendering import render_answer
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import ModelBlockedError, ModelUnavailableError, TransientError
 
-__all__ = ["ContextWriter", "Written"]
+__all__ = ["ContextWriter"]
 
 WRITING_S = 120.0
 """At least so long the answer is tried, however long the reading took."""
@@ -39,14 +38,6 @@ _LEVELS_MAX = 12
 
 _NOTES_SHOWN_MAX = 12_000
 """Characters of bare notes where no answer can be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The answer as it is sent, and the parts (counted from 0) that it does not rest on."""
-
-    text: str
-    missing: tuple[int, ...]
 
 
 class ContextWriter:
@@ -68,27 +59,31 @@ class ContextWriter:
         self._clock = clock
         self._stand_in_note = stand_in_note
 
-    async def write(
-        self, job: Job, reply: Reply, plan: Plan, pieces: Sequence[Source | None], run: Run
-    ) -> Written:
-        """Read all parts, then answer; the answer says what it does not rest on.
+    async def read(
+        self, job: Job, plan: Plan, pieces: Sequence[Source | None], run: Run
+    ) -> tuple[int, ...]:
+        """Take notes of all parts of which there are none; the parts that could not be read."""
+        task = task_of(plan.task, self._context.asked(job.inbound))
+        await self._reader.take(run, self._steps(job, task, plan, pieces))
+        return tuple(n for n in range(len(plan.parts)) if part_key(n) not in run.notes)
+
+    async def write(self, job: Job, reply: Reply, plan: Plan, run: Run) -> str:
+        """The answer from the notes there are, as it is sent; it says what it does not rest on.
 
         Raises:
             RefusedError: no model answers this.
-            ModelUnavailableError: nothing could be read in time.
+            ModelUnavailableError: there are no notes.
         """
         inbound = job.inbound
-        task = task_of(plan.task, self._context.asked(inbound))
-        await self._reader.take(run, self._steps(job, task, plan, pieces))
-        keys = [part_key(number) for number in range(len(plan.parts))]
-        missing = tuple(number for number, key in enumerate(keys) if key not in run.notes)
-        if len(missing) == len(keys):
-            raise _nothing_read(run)
         notes = [
-            (part.label, run.notes[key])
-            for part, key in zip(plan.parts, keys, strict=True)
-            if key in run.notes
+            (part.label, run.notes[part_key(number)])
+            for number, part in enumerate(plan.parts)
+            if part_key(number) in run.notes
         ]
+        missing = [n + 1 for n in range(len(plan.parts)) if part_key(n) not in run.notes]
+        if not notes:
+            raise _nothing_read(run)
+        task = task_of(plan.task, self._context.asked(inbound))
         notes = await self._fitting(inbound.author_name, task, plan.room, notes, run)
         run.ends_at = max(run.ends_at, self._clock.monotonic() + WRITING_S)
         prompt = answer_prompt(
@@ -101,18 +96,19 @@ class ContextWriter:
             tokens_max=self._context.settings.output_tokens_max,
         )
         answer = await self._answer(job, reply, run, prompt)
-        more = self._footnotes(job, plan, missing)
+        more = [missing_words(missing, len(plan.parts), inbound.locale)] if missing else []
+        if plan.older:
+            more.append(notice("context_older", inbound.locale, name=plan.title))
         if answer is None:
             answer = Answer(_bare(notes), "", "", stand_in=False, ended="", tokens_in=0)
             more.append(notice("context_notes", inbound.locale))
-        text = render_answer(
+        return render_answer(
             answer,
             Files(left_out=plan.left_out),
             inbound.locale,
             stand_in_note=self._stand_in_note,
             more=more,
         )
-        return Written(text, missing)
 
     def _steps(
         self, job: Job, task: str, plan: Plan, pieces: Sequence[Source | None]
@@ -170,16 +166,6 @@ class ContextWriter:
                 self._reader.well()
                 return answer
         return None
-
-    def _footnotes(self, job: Job, plan: Plan, missing: Sequence[int]) -> list[str]:
-        locale = job.inbound.locale
-        notes = []
-        if missing:
-            told = [number + 1 for number in missing]
-            notes.append(missing_words(told, len(plan.parts), locale))
-        if plan.older:
-            notes.append(notice("context_older", locale, name=plan.title))
-        return notes
 
 
 def _nothing_read(run: Run) -> ModelBlockedError | ModelUnavailableError:

@@ -31,6 +31,7 @@ from llmbot.conversation.context_facts import (
     TooManyLongTextsError,
 )
 from llmbot.conversation.context_keeping import ContextKeeper
+from llmbot.conversation.context_mending import Mending, Retried
 from llmbot.conversation.context_plan import (
     Gathered,
     Part,
@@ -56,8 +57,8 @@ __all__ = ["LargeContexts"]
 
 _NO_TEXT = ("image/", "video/", "audio/", "application/pdf", "application/zip")
 
-_DISK_LEFT_MIN = 64 * 1024 * 1024
-"""What must stay free on the disk for what matters more."""
+_RETRY_PATIENCE_S = 60.0
+_RETRY_LOOK_S = 0.1
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ class LargeContexts:
         keeper: ContextKeeper,
         reader: Reader,
         writer: ContextWriter,
+        mending: Mending,
         store: JobStore,
         bus: EventBus,
         clock: Clock,
@@ -97,6 +99,7 @@ class LargeContexts:
         self.keeper = keeper
         self._reader = reader
         self._writer = writer
+        self.mending = mending
         self._store = store
         self._bus = bus
         self._clock = clock
@@ -163,7 +166,12 @@ class LargeContexts:
         if not self._allowed():
             raise LongTextsRestError
 
-    # ── what operators do ───────────────────────────────────────────────────────────────────────
+    # ── what operators see and do ───────────────────────────────────────────────────────────────
+
+    @property
+    def allowed(self) -> bool:
+        """Whether neither overload nor maintenance holds long texts back."""
+        return self._allowed()
 
     def facts(self) -> list[LargeContextFacts]:
         """All that are being read or wait for it."""
@@ -171,7 +179,7 @@ class LargeContexts:
 
     def live(self) -> frozenset[str]:
         """Names of the folders that are needed."""
-        return frozenset(map(str, (*self.keeper.kept, *self._entries)))
+        return frozenset(map(str, (*self.keeper.live(), *self._entries)))
 
     def restart(self) -> int:
         """Break off what is under way and go on from what is durable; how many that were."""
@@ -184,12 +192,33 @@ class LargeContexts:
         self._reader.hasten()
         return restarted
 
+    @property
+    def failed(self) -> int:
+        """How many parts failed, of what is being read and of answers that were given."""
+        runs = [entry.run for entry in self._entries.values() if entry.run is not None]
+        return sum(len(run.failed) for run in runs) + self.mending.missing
+
+    async def retry_failed(self) -> Retried:
+        """Try failed parts again, also those of answers that were given without them."""
+        self._reader.hasten()
+        runs = [entry.run for entry in self._entries.values() if entry.run is not None]
+        asked = [(run, key) for run in runs for key in self._reader.retry(run)]
+        mended = await self.mending.retry()
+        until = self._clock.monotonic() + _RETRY_PATIENCE_S
+        while self._clock.monotonic() < until and any(
+            key not in run.notes and key not in run.failed for run, key in asked
+        ):
+            await self._clock.sleep(_RETRY_LOOK_S)
+        read = sum(key in run.notes for run, key in asked)
+        return Retried(len(asked) + mended.parts, read + mended.read)
+
     async def adopt(self) -> None:
         """Find what earlier lives had begun; remove what belongs to no message that waits."""
         await self.keeper.adopt()
 
     async def drain(self) -> None:
         """Wait until what has ended is removed."""
+        await self.mending.close()
         await self.keeper.drain()
 
     # ── a life of one ───────────────────────────────────────────────────────────────────────────
@@ -271,14 +300,14 @@ class LargeContexts:
         words = f"{len(plan.parts)} part(s), {plan.characters} characters, {read} read before"
         self._store.tell(job.message_id, "long text", words).add_done_callback(_look_at)
         run.changed()
-        written = await self._writer.write(job, entry.reply, plan, pieces, run)
-        if written.missing:
-            reasons = tuple(sorted(set(run.failed.values())))
-            event = ContextPartsFailed(
-                job.message_id, len(written.missing), len(plan.parts), reasons
-            )
+        missing = await self._writer.read(job, plan, pieces, run)
+        text = await self._writer.write(job, entry.reply, plan, run)
+        if missing:
+            codes = tuple(sorted(set(run.failed.values())))
+            event = ContextPartsFailed(job.message_id, len(missing), len(plan.parts), codes)
             self._bus.publish(event)
-        return written.text
+            self.mending.spare(job, plan, len(missing))
+        return text
 
     async def _pieces(
         self, job: Job, plan: Plan, notes: Mapping[str, str]

@@ -14,6 +14,7 @@ from llmbot.console.facts import (
     QueueState,
     RateLimitFacts,
 )
+from llmbot.console.facts_contexts import ContextsFacts
 from llmbot.console.views import ConfigView, Views
 
 AUDIT_MAX = 500
@@ -46,6 +47,10 @@ def admin_routes(views: Views) -> APIRouter:
     @routes.get("/queue/status", summary="Depth by priority and state, ages, rates")
     async def queue() -> QueueState:
         return await views.queue()
+
+    @routes.get("/context/status", summary="Long texts: what is read, what failed, the room used")
+    async def contexts() -> ContextsFacts:
+        return await views.contexts()
 
     @routes.get("/audit", summary="The last records of the audit")
     async def audit(count: Annotated[int, Query(ge=1, le=AUDIT_MAX)] = 50) -> AuditShape:
