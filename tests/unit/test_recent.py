@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests.support.discord import MemoryDiscord
 
 from llmbot.conversation.messages import ChannelMessage
+from llmbot.conversation.pace import Pace
 from llmbot.conversation.recent import RecentMessages
+from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import DiscordUnavailableError
 
 
@@ -72,3 +74,21 @@ def test_the_bounds_hold_whatever_is_said(said_: list[tuple[int, int]]) -> None:
         assert recent.characters == 0
 
     asyncio.run(follow())
+
+
+async def test_channels_in_which_nothing_was_said_are_bounded_too() -> None:
+    """However many channels are looked at, only the last ones are kept, counted as they cost."""
+    recent, discord = RecentMessages(characters_max=10_000), MemoryDiscord()
+    for channel in range(200):
+        await recent.before(discord, channel, 100, 10)
+    assert 0 < recent.channels <= 25
+    assert recent.characters <= 10_000
+
+
+async def test_the_pace_remembers_a_bounded_number_of_channels() -> None:
+    """Channels that only ever got whole answers are forgotten like all others."""
+    pace = Pace(ManualClock(), 1.0, channels_max=10)
+    for channel in range(50):
+        pace.spoke(channel)
+        pace.reserve(channel + 1000)
+    assert len(pace) == 10

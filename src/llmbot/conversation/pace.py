@@ -25,12 +25,19 @@ class Pace:
         """Take the channel's next turn; answers how many seconds to wait for it."""
         now = self._clock.monotonic()
         at = max(now, self._next.pop(channel_id, now))
-        self._next[channel_id] = at + self._interval_s
-        if len(self._next) > self._channels_max:
-            self._next.popitem(last=False)
+        self._keep(channel_id, at + self._interval_s)
         return at - now
 
     def spoke(self, channel_id: int) -> None:
         """A message was written there just now: the next edit keeps its distance."""
         now = self._clock.monotonic()
-        self._next[channel_id] = max(now, self._next.pop(channel_id, now)) + self._interval_s
+        self._keep(channel_id, max(now, self._next.pop(channel_id, now)) + self._interval_s)
+
+    def __len__(self) -> int:
+        """How many channels are remembered."""
+        return len(self._next)
+
+    def _keep(self, channel_id: int, next_at: float) -> None:
+        self._next[channel_id] = next_at
+        if len(self._next) > self._channels_max:
+            self._next.popitem(last=False)

@@ -17,6 +17,9 @@ from llmbot.kernel.errors import LlmbotError
 _MESSAGE_COST = 600
 """Characters that a kept message counts beside its text: ids, names, objects."""
 
+_CHANNEL_COST = 400
+"""What a channel counts by itself: one in which nothing was said yet takes room too."""
+
 
 @dataclass(slots=True)
 class _Channel:
@@ -115,6 +118,8 @@ class RecentMessages:
         channel = self._channels.get(channel_id)
         if channel is None:
             channel = self._channels[channel_id] = _Channel()
+            self._charge(channel, _CHANNEL_COST)
+            self._trim(channel)
         self._channels.move_to_end(channel_id)
         if not channel.complete:
             await self._fetch(rest, channel, channel_id, message_id)
@@ -134,9 +139,11 @@ class RecentMessages:
         except BaseException:
             channel.complete = False
             raise
+        if self._channels.get(channel_id) is not channel:
+            return  # forgotten meanwhile: what is no longer kept counts nothing
         known = {message.id for message in channel.messages}
         merged = [m for m in page if m.id not in known] + list(channel.messages)
-        self._charge(channel, -channel.cost)
+        self._charge(channel, _CHANNEL_COST - channel.cost)
         channel.messages.clear()
         for message in sorted(merged, key=lambda item: item.id):
             self._append(channel, message)
