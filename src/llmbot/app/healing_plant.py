@@ -210,6 +210,10 @@ class BotPlant:
         """See `Plant.probe`."""
         return await self._probes.look(part, subject)
 
+    async def whole_way(self) -> Check:
+        """The whole way of a message, walked for real; costs one answer of a model."""
+        return await self._probes.whole_way()
+
     async def impact(self, since_s: float, until_s: float) -> Impact:
         """See `Plant.impact`: of people's messages, not of tests.
 

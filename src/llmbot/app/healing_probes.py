@@ -12,6 +12,8 @@ import httpx2
 from llmbot.adapters.model_transport import new_http_client
 from llmbot.app.running import Running
 from llmbot.app.synthetic import ECHO_CHANNEL
+from llmbot.app.tests_outside import outside_tests
+from llmbot.console.actions import Asked
 from llmbot.conversation.generation import Candidate
 from llmbot.conversation.ports import Finish, ModelDeadlines, Prompt, Role, Turn
 from llmbot.kernel.errors import LlmbotError, ModelEmptyError, ModelStreamCutError
@@ -123,6 +125,23 @@ class Probes:
                 raise OSError(f"{service.name}: {service.trouble or service.state}")
         replied = await self._bot.operations.synthetic.say("are you well", ECHO_CHANNEL)
         return f"a message was answered in {replied.stages['totalMs']} ms"
+
+    async def whole_way(self) -> Check:
+        """A message in the test channel: told by the gateway, answered by a model, read back.
+
+        Where no test channel is set, one through the pipeline alone.
+        """
+        if not self._bot.house.settings.discord.test_channel_id:
+            found = await self.look(Part.QUEUE, "")
+            return Check("end to end", found.passed, f"{found.detail}; no test channel is set")
+        try:
+            done = await outside_tests(self._bot)["test/e2e"](Asked())
+        except (LlmbotError, OSError) as error:
+            return Check("end to end", passed=False, detail=str(error) or type(error).__name__)
+        stages = done.told.get("stages")
+        total = stages.get("totalMs") if isinstance(stages, dict) else None
+        words = f"a message in the test channel was answered in {total} ms and read back"
+        return Check("end to end", passed=True, detail=words)
 
     async def _room_for_contexts(self, _: str) -> str:
         folder = self._bot.house.settings.storage.temp_dir
