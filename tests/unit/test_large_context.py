@@ -14,13 +14,19 @@ from tests.support.discord import MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
 
 from llmbot.conversation.context import ContextSettings
-from llmbot.conversation.context_facts import ContextNotKept, ContextTaken, LargeContextSettings
+from llmbot.conversation.context_facts import (
+    ContextNotKept,
+    ContextPartsFailed,
+    ContextTaken,
+    LargeContextSettings,
+)
 from llmbot.conversation.context_mending import Retried
 from llmbot.conversation.messages import Attachment, Inbound, InteractionRef, Source
 from llmbot.conversation.ports import Prompt
 from llmbot.kernel.clock import ManualClock
-from llmbot.kernel.errors import ModelBlockedError, ModelUnavailableError
+from llmbot.kernel.errors import ModelBlockedError, ModelRateLimitedError, ModelUnavailableError
 from llmbot.kernel.events import JobMoved
+from llmbot.operations.tally import Tally
 from llmbot.resilience.degradation import Degradation
 
 URL = "https://cdn.discordapp.com/attachments/1/2/long.txt"
@@ -434,3 +440,59 @@ async def test_text_between_tags_cannot_end_them(tmp_path: Path) -> None:
             assert text.count("<task") == text.count("</task>") == 1
             assert "PWNED" not in prompt.system
         assert any("PWNED" in prompt.turns[-1].text for prompt in model.prompts)
+
+
+async def test_a_limit_is_waited_out_and_not_run_against(tmp_path: Path) -> None:
+    """While a model's quota is used up nobody asks; then every part is read, none is missing."""
+    clock = ManualClock()
+    refused: list[float] = []
+
+    def script(prompt: Prompt) -> Iterable[Piece]:
+        if part_of(prompt) == 3 and not refused:
+            refused.append(clock.monotonic())
+            return [ModelRateLimitedError(retry_after_s=20)]
+        if refused and clock.monotonic() < refused[0] + 20:
+            asked_early.append(part_of(prompt))
+        return reads(prompt)
+
+    asked_early: list[int] = []
+    async with conversation(tmp_path, ScriptedModel(script), clock=clock) as chat:
+        asked = long_question(chat)
+        done = asyncio.ensure_future(chat.delivered(asked.message_id))
+        chat.inbox.on_message(asked, None)
+        await moved(chat, clock, done.done)
+        assert clock.monotonic() >= refused[0] + 20
+        assert len(asked_early) <= 1  # the call that was under way when the refusal came
+        assert "could not read" not in chat.reply(asked.message_id)
+
+
+async def test_maintenance_lets_reading_rest(tmp_path: Path) -> None:
+    """From when maintenance begins no part is begun; when it ends, reading goes on by itself."""
+    clock, gate = ManualClock(), asyncio.Event()
+    model = ScriptedModel(lambda p: [gate, *reads(p)] if part_of(p) in {1, 2} else reads(p))
+    async with conversation(tmp_path, model, clock=clock) as chat:
+        asked = long_question(chat)
+        done = asyncio.ensure_future(chat.delivered(asked.message_id))
+        chat.inbox.on_message(asked, None)
+        await moved(chat, clock, lambda: len(model.prompts) == 2)
+        await chat.modes.set_maintenance("test", on=True)
+        gate.set()
+        await moved(chat, clock, lambda: [f.resting for f in chat.large.facts()] == [True])
+        clock.advance(3600)
+        await moved(chat, clock, lambda: [f.read for f in chat.large.facts()] == [2])
+        await moved(chat, clock, lambda: "pause for a moment" in chat.reply(asked.message_id))
+        assert len(model.prompts) == 2
+        await chat.modes.set_maintenance("test", on=False)
+        await moved(chat, clock, done.done)
+        assert "could not read" not in chat.reply(asked.message_id)
+
+
+async def test_parts_that_fail_are_seen_by_who_mends(tmp_path: Path) -> None:
+    """The sensor of long texts tells of parts that failed, and not of what safety rules stopped."""
+    async with conversation(tmp_path, ScriptedModel()) as chat:
+        tally = Tally(chat.bus, chat.clock)
+        chat.bus.publish(ContextPartsFailed(1, 1, 9, ("model_blocked",)))
+        assert list(tally.recent("context-failed", 60)) == []
+        chat.bus.publish(ContextPartsFailed(1, 2, 9, ("model_blocked", "model_timeout")))
+        (seen,) = tally.recent("context-failed", 60)
+        assert "model_timeout" in seen.detail

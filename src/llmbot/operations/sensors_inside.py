@@ -191,10 +191,13 @@ def commands(scene: Scene) -> Iterator[Finding]:
 
 
 def contexts(scene: Scene) -> Iterator[Finding]:
-    """Row 25: large contexts find no room for their parts."""
+    """Row 25: large contexts find no room for their parts, or could not read some of them."""
     problem = scene.plant.host().temp_problem
     if problem:
         yield Finding("TEMP_DIR", problem)
+    for happening in scene.tally.recent("context-failed", scene.settings.within_s):
+        yield Finding(happening.subject, happening.detail)
+        return
 
 
 def configuration(scene: Scene) -> Iterator[Finding]:

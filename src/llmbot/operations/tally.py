@@ -177,6 +177,18 @@ def _by_name(event: object) -> tuple[str, str, str] | None:
         return "data-invalid", str(getattr(event, "file", "")), str(getattr(event, "problem", ""))
     if name == "DatabaseRebuilt":
         return "data-rebuilt", "database", name
+    if name in ("ContextPartsFailed", "ContextNotKept"):
+        # What a model's safety rules stopped is no trouble of ours.
+        blocked = getattr(event, "codes", ()) == ("model_blocked",)
+        return (
+            None
+            if blocked
+            else (
+                "context-failed",
+                "long texts",
+                str(getattr(event, "codes", "") or getattr(event, "detail", "")),
+            )
+        )
     if name == "SettingsRefused":
         return "config-refused", "settings.json", str(getattr(event, "problem", ""))
     return None

@@ -78,6 +78,11 @@ async def _free(situation: Situation) -> Check:
     return Check("locks", not stuck, "; ".join(stuck)[:200] or "no circle, none held too long")
 
 
+def _room_of_contexts(situation: Situation) -> tuple[Act, ...]:
+    """Only where there is none: a restart breaks off the calls under way."""
+    return (Act(Verb.RESTART_CONTEXTS),) if situation.plant.host().temp_problem else ()
+
+
 HOUSE_RUNBOOKS = (
     Runbook(
         name="service-start",
@@ -128,7 +133,7 @@ HOUSE_RUNBOOKS = (
         part=Part.CONTEXT,
         precheck=at_once,
         steps=(
-            Step("make the room anew", lambda _: (Act(Verb.RESTART_CONTEXTS),)),
+            Step("make the room anew", _room_of_contexts),
             Step("try failed chunks again", lambda _: (Act(Verb.RETRY_CHUNKS),)),
         ),
         validate=probed(Part.CONTEXT),
