@@ -11,11 +11,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmbot.conversation.jobs import ENDED, Job, JobState, Priority, SentPart
+from llmbot.conversation.job_rows import jobs_of
+from llmbot.conversation.jobs import ENDED, Job, JobState, Priority
 from llmbot.conversation.memory import Remembered, write_turns
 from llmbot.conversation.messages import Inbound, SessionCursor
-from llmbot.conversation.payloads import dump_inbound, load_inbound
+from llmbot.conversation.payloads import dump_inbound
 from llmbot.conversation.schema import SET_META
+from llmbot.conversation.sealed import seal
 from llmbot.conversation.sure_writes import SureWrites
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.ids import Owner
@@ -133,7 +135,7 @@ class JobStore:
             owner,
             job.due_s,
             now,
-            None if ended else job.answer,
+            None if ended else _sealed(job.answer),
             job.answer_note,
             job.noticed,
             job.message_id,
@@ -192,7 +194,8 @@ class JobStore:
 
     def amend(self, job: Job) -> asyncio.Future[None]:
         """Keep the question as its author edited it, and forget the answer to the former one."""
-        payload, answer, message_id = dump_inbound(job.inbound), job.answer, job.message_id
+        payload, answer = dump_inbound(job.inbound), _sealed(job.answer)
+        message_id = job.message_id
 
         def work(session: Session) -> None:
             session.execute(
@@ -216,11 +219,11 @@ class JobStore:
     async def unfinished(self, after_id: int = 0, limit: int = 500) -> list[Job]:
         """Jobs of earlier lives that have not ended, oldest first, a page at a time.
 
-        A row whose payload cannot be read comes to nobody's queue; `unreadable` lists those.
+        A row that cannot be read comes to nobody's queue; the reconciler looks after those.
         """
 
         def work(session: Session) -> list[Job]:
-            return _jobs(session, session.execute(_SELECT_UNFINISHED, (after_id, limit)))
+            return jobs_of(session, session.execute(_SELECT_UNFINISHED, (after_id, limit)))
 
         return await self._db.read(work)
 
@@ -228,7 +231,7 @@ class JobStore:
         """One job as it is stored, or None where the id was never claimed or has ended long ago."""
 
         def work(session: Session) -> list[Job]:
-            return _jobs(
+            return jobs_of(
                 session, session.execute(f"{_SELECT_JOB} WHERE message_id = ?", (message_id,))
             )
 
@@ -368,29 +371,5 @@ def _cursor_text(cursor: SessionCursor) -> str:
     return f"{cursor.session_id}\n{cursor.sequence}\n{cursor.resume_url}"
 
 
-def _jobs(session: Session, rows: list[Row]) -> list[Job]:
-    jobs: list[Job] = []
-    for message_id, priority, state, attempts, created, due, payload, answer, note, noticed in rows:
-        try:
-            inbound = load_inbound(payload)
-        except ValueError:
-            continue
-        parts = session.execute(
-            "SELECT part, discord_id FROM parts WHERE message_id = ? ORDER BY part", (message_id,)
-        )
-        jobs.append(
-            Job(
-                inbound=inbound,
-                priority=Priority(priority),
-                state=JobState(state),
-                created_s=float(created),
-                due_s=float(due),
-                attempts=int(attempts),
-                answer=answer,
-                answer_note=note or "",
-                noticed=noticed or "",
-                parts=tuple(SentPart(int(p), int(d)) for p, d in parts),
-                in_flight_before=state in ("leased", "generating", "delivering"),
-            )
-        )
-    return jobs
+def _sealed(answer: str | None) -> str | None:
+    return None if answer is None else seal(answer)

@@ -15,22 +15,23 @@ from llmbot.conversation.messages import (
     LongTask,
     Source,
 )
+from llmbot.conversation.sealed import seal, unseal
 
 
 def dump_inbound(inbound: Inbound) -> str:
     """Serialise for the queue's payload column."""
     # orjson writes slotted dataclasses and enums natively, several times faster than asdict.
-    return orjson.dumps(inbound).decode()
+    return seal(orjson.dumps(inbound).decode())
 
 
-def load_inbound(payload: bytes | str) -> Inbound:
+def load_inbound(payload: str) -> Inbound:
     """Read back what `dump_inbound` wrote.
 
     Raises:
         ValueError: the payload is not one of ours, e.g. after the file was damaged.
     """
     try:
-        raw = orjson.loads(payload)
+        raw = orjson.loads(unseal(payload))
         return Inbound(
             **{
                 **raw,

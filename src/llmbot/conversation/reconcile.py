@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from llmbot.conversation.job_store import JobStore
-from llmbot.conversation.jobs import Job
+from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import DiscordRest
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.reconcile_ledger import Entry, Ledger
+from llmbot.conversation.rereading import QuestionDamaged, reread
 from llmbot.conversation.splitting import split_message
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
@@ -184,12 +185,33 @@ class Reconciler:
         for message_id in await self._ledger.unended(before_s, self._settings.messages_max):
             if self._in_hand(message_id) or not self._twice((message_id, 0), suspects):
                 continue
-            job = await self._store.job(message_id)
+            job = await self._store.job(message_id) or await self._asked_anew(message_id)
             if job is None or self._in_hand(message_id):
                 continue
             current.found["lost"] += 1
             self._queue.adopt(job)
             current.mended["lost"] += 1
+
+    async def _asked_anew(self, message_id: int) -> Job | None:
+        """A question whose stored words are damaged, as it stands where it was asked.
+
+        One that is not there any more (or was a command) becomes a dead letter.
+        """
+        place = await self._ledger.place(message_id)
+        if place is None:
+            return None
+        try:
+            page = await self._rest.history(place.channel_id, after=message_id - 1, limit=1)
+        except LlmbotError:
+            return None  # the next round asks again
+        job = reread(message_id, place, page, self._clock.wall())
+        found = bool(job.inbound.content or job.inbound.attachments)
+        self._bus.publish(QuestionDamaged(message_id, found=found))
+        self._store.amend(job)
+        if not found:
+            self._queue.move(job, JobState.DEAD, "its stored words are damaged")
+            return None
+        return job
 
     # ── what stands in a channel ────────────────────────────────────────────────────────────────
 

@@ -9,6 +9,16 @@ from llmbot.storage.database import Database, Row, Session
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where and by whom a message was asked, from its record's plain columns."""
+
+    channel_id: int
+    guild_id: int | None
+    author_id: int
+    is_direct: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A message that was answered or noticed, and the Discord ids of its parts in their order."""
 
@@ -42,6 +52,25 @@ class Ledger:
             return [_entry(session, int(m), int(c)) for m, c in rows]
 
         return await self._db.read(work)
+
+    async def place(self, message_id: int) -> Place | None:
+        """Where an open message was asked.
+
+        Raises:
+            StoreUnavailableError: the database could not be read.
+        """
+
+        def work(session: Session) -> list[Row]:
+            return session.execute(
+                "SELECT channel_id, guild_id, author_id, is_direct FROM jobs "
+                "WHERE message_id = ? AND state NOT IN ('done', 'noticed', 'dead')",
+                (message_id,),
+            )
+
+        for channel_id, guild_id, author_id, is_direct in await self._db.read(work):
+            guild = None if guild_id is None else int(guild_id)
+            return Place(int(channel_id), guild, int(author_id), bool(is_direct))
+        return None
 
     async def unended(self, before_s: float, limit: int) -> list[int]:
         """Open messages whose record was not touched since, the oldest first.
