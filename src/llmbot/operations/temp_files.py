@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +54,10 @@ def prepare(directory: Path) -> bool:
         mark.write_text("llmbot's temporary files: whatever is here may go.\n", encoding="ascii")
     context = directory / CONTEXT
     context.mkdir(exist_ok=True)
-    probe = context / f"{OUR_PREFIX}probe"
+    # Named after who asks: another may ask at the same time, or clean up what stands here.
+    probe = context / f"{OUR_PREFIX}probe-{os.getpid()}-{threading.get_ident()}"
     probe.write_bytes(b"can be written\n")
-    probe.unlink()
+    probe.unlink(missing_ok=True)
     return mark.exists()
 
 
@@ -65,7 +67,7 @@ def use_of(directory: Path) -> TempUse:
     for path in _files(directory):
         if path.name != MARK:
             files += 1
-            size += path.lstat().st_size
+            size += _size(path)
     return TempUse(files, size)
 
 
@@ -79,12 +81,14 @@ def clean(directory: Path, live_jobs: Collection[str]) -> Cleaned:
     files = size = 0
     left: list[str] = []
     for path in list(_removable(directory, live_jobs, own=own)):
-        found, found_bytes = _weigh(path)
         try:
+            found, found_bytes = _weigh(path)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+        except FileNotFoundError:
+            continue  # whoever made it has just taken it away
         except OSError as error:
             left.append(f"{path.name}: {error.strerror}")
             continue
@@ -105,9 +109,16 @@ def _removable(directory: Path, live_jobs: Collection[str], *, own: bool) -> Ite
 
 def _weigh(path: Path) -> tuple[int, int]:
     if path.is_symlink() or not path.is_dir():
-        return 1, path.lstat().st_size
+        return 1, _size(path)
     files = list(_files(path))
-    return len(files), sum(file.lstat().st_size for file in files)
+    return len(files), sum(_size(file) for file in files)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # gone since it was seen
+        return 0
 
 
 def _files(directory: Path) -> Iterator[Path]:
