@@ -36,6 +36,7 @@ bench: install-dev ## Measure llmbot beside a bare bot; QUICK=--quick for a shor
 	@$(BIN)/python -m benchmarks.trouble $(QUICK)
 	@$(BIN)/python -m benchmarks.documents $(QUICK)
 	@$(BIN)/python -m benchmarks.pages $(QUICK)
+	@$(BIN)/python -m benchmarks.reads $(QUICK)
 
 crash: install-dev ## Kill the real bot, then its stores alone, with signal 9 and count what was lost
 	@$(BIN)/python -m tests.crash.kills $(ARGS)

@@ -18,7 +18,7 @@ from llmbot.kernel.clock import Random
 
 pytestmark = pytest.mark.slow
 
-CALLS = 12_000
+CALLS = 6_000
 CONNECTIONS = 8
 ANSWER_S = 30.0
 IDLE = 500

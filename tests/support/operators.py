@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -285,15 +285,18 @@ async def serving(
     hands: Hands | None = None,
     clock: Clock | None = None,
     more: Sequence[APIRouter] = (),
+    *,
+    status_age_max_s: float = 0.0,
 ) -> AsyncIterator[Served]:
     """A running API on a free port, with its audit below `directory`."""
+    gate = replace(gate or GateSettings(), status_age_max_s=status_age_max_s)
     clock = clock or SystemClock()
     bus = EventBus(clock)
     audit = AuditTrail(directory / "audit", clock, bus)
     await audit.open()
     house, hands, mutexes = house or House(), hands or Hands(), Mutexes(clock, bus)
     desk = ActionDesk(hands, audit, mutexes, clock)
-    api = OperatorApi(house, desk, gate or GateSettings(), 0, clock, more)
+    api = OperatorApi(house, desk, gate, 0, clock, more)
     await api.start()
     try:
         yield Served(api, house, hands, mutexes, audit, desk)

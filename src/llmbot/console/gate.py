@@ -60,6 +60,8 @@ class GateSettings:
     requests_per_second: float = 500.0
     """Of one client; far above what a page or a script asks for."""
     requests_burst: int = 1000
+    status_age_max_s: float = 0.2
+    """How old the answer to a view may be that many ask for; see `api/fresh.py`."""
 
     def __post_init__(self) -> None:
         """Refuse to be open to the network, or to a role without an administrator above it.

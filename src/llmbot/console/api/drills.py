@@ -11,8 +11,8 @@ from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 
 from llmbot.console.api.incidents import DoneShape
-from llmbot.console.api.models import ProblemShape, Shape
-from llmbot.console.api.problem import problem
+from llmbot.console.api.models import Body, ProblemShape
+from llmbot.console.api.problem import MEDIA_TYPE, problem
 from llmbot.kernel.errors import LlmbotError
 
 Name = Annotated[str, Path(max_length=60, description="name of a fault")]
@@ -65,7 +65,7 @@ class Drills(Protocol):
         ...
 
 
-class FaultBody(Shape):
+class FaultBody(Body):
     """How long it lasts, and whether a live bot may be broken."""
 
     seconds: float = Field(10.0, gt=0, le=SECONDS_MAX)
@@ -76,8 +76,12 @@ def drill_routes(faults: Callable[[], Faults], drills: Drills) -> APIRouter:
     """The routes; `faults` answers once the bot was put together."""
     routes = APIRouter(prefix="/api/drills", tags=["drills"])
     unknown: dict[int | str, dict[str, Any]] = {
-        404: {"model": ProblemShape, "description": "no such fault"},
-        409: {"model": ProblemShape, "description": "it may not or could not be switched on"},
+        404: {"model": ProblemShape, "content": {MEDIA_TYPE: {}}, "description": "no such fault"},
+        409: {
+            "model": ProblemShape,
+            "content": {MEDIA_TYPE: {}},
+            "description": "it may not or could not be switched on",
+        },
     }
 
     @routes.get("", summary="Every fault of the bot itself, every drill, and the last scores")

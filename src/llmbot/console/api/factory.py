@@ -16,6 +16,7 @@ from llmbot.console.actions import ActionError, BusyError, UnknownTargetError, W
 from llmbot.console.api.acts import act_routes, caller_of
 from llmbot.console.api.admin import admin_routes
 from llmbot.console.api.figures import figure_routes
+from llmbot.console.api.fresh import Fresh
 from llmbot.console.api.health import health_routes
 from llmbot.console.api.measured import measured_routes
 from llmbot.console.api.models import ProblemShape
@@ -86,6 +87,8 @@ def create_api(
     api.add_exception_handler(HTTPException, _no_such_thing)
     api.add_exception_handler(LlmbotError, _known_error)
     api.add_exception_handler(Exception, _defect)
+    kept = ("/api/health/status",)
+    api.add_middleware(Fresh, clock=clock, paths=kept, age_max_s=gate.status_age_max_s)
     api.add_middleware(Gate, settings=gate, clock=clock, guesses=guesses, entrance=entrance)
     return api
 
