@@ -102,6 +102,7 @@ class Stage:
         announcer: Any = self._core.announcer
         announcer.message_created = self._heard(announcer.message_created, first=True)
         announcer.message_updated = self._heard(announcer.message_updated, first=False)
+        announcer.message_deleted = self._forgotten(announcer.message_deleted)
 
     async def start(self) -> str:
         """Listen; answers the address."""
@@ -186,6 +187,16 @@ class Stage:
                     self._note(exchange, message, now, first=first)
 
         return heard
+
+    def _forgotten(
+        self, announce: Callable[[Channel, Message], None]
+    ) -> Callable[[Channel, Message], None]:
+        def forgotten(channel: Channel, message: Message) -> None:
+            announce(channel, message)
+            if message.reference is not None and message.reference[1] in self._exchanges:
+                self._exchanges[message.reference[1]].parts.pop(message.id, None)
+
+        return forgotten
 
     def _note(self, exchange: Exchange, message: Message, now: float, *, first: bool) -> None:
         was_whole = exchange.whole if exchange.parts else False

@@ -31,7 +31,6 @@ CALLS_MAX = 1.05
 OPEN_S = 3.0
 """By then the breaker is open, with some room: calls are counted from then on."""
 LOUD = "loud"
-_CHANNELS = 40
 _QUIET_S = 12.0
 _SETTLE_S = 90.0
 _LOOK_S = 0.05
@@ -74,10 +73,13 @@ class People:
         while (at := at + self._rng.expovariate(rate)) < end:
             await _CLOCK.sleep(max(0.0, at - time.perf_counter()))
             if self._rng.random() * rate < weather.loud_per_s:
-                self._stage.ask(LOUD, f"channel-{self._rng.randint(0, _CHANNELS - 1)}")
+                self._stage.ask(LOUD, self._channel(self._rng.randint(0, weather.channels - 1)))
                 continue
             user = self._rng.randint(0, weather.users - 1)
-            self._stage.ask(f"user-{user}", f"channel-{user % _CHANNELS}")
+            self._stage.ask(f"user-{user}", self._channel(user))
+
+    def _channel(self, number: int) -> str:
+        return f"channel-{number % self._weather.channels}"
 
 
 async def settle(stage: Stage) -> None:

@@ -29,6 +29,7 @@ class Weather:
     end: Change
     per_s: float
     users: int = 40
+    channels: int = 40
     after_s: float = 5.0
     """How long people go on asking when it is over."""
     loud_per_s: float = 0.0
@@ -146,12 +147,13 @@ def weathers(*, quick: bool) -> tuple[Weather, ...]:
             15.0 if quick else 30.0,
             _ignore,
             _ignore,
-            per_s=40.0,
+            per_s=20.0,
             users=400,
-            model_s=1.0,
-            slots=2,
-            workers=4,
-            best_per_s=2.0,
+            channels=100,
+            model_s=0.5,
+            slots=1,
+            workers=2,
+            best_per_s=1.0,
         ),
         Weather(
             "loud",
@@ -163,7 +165,7 @@ def weathers(*, quick: bool) -> tuple[Weather, ...]:
             users=200,
             loud_per_s=5.0,
             model_s=0.2,
-            slots=3,
-            workers=8,
+            slots=6,
+            workers=16,
         ),
     )

@@ -8,11 +8,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from tests.support.conversation import talk
 from tests.support.models import ScriptedModel
 
 from llmbot.conversation.jobs import JobState, Priority
 from llmbot.conversation.load import Load
+from llmbot.conversation.usher import UsherSettings
 from llmbot.kernel.clock import ManualClock, Random
 from llmbot.kernel.events import EventBus, JobFailed, JobMoved, ReplyDelivered
 from llmbot.operations.assess import SAMPLES_MIN, Assessor
@@ -260,3 +262,65 @@ async def test_an_answer_that_waits_for_discord_is_not_shed(tmp_path: Path) -> N
             await t.inbox.accept(inbound, None)
         assert first.message_id not in shed
         assert shed == [inbound.message_id for inbound in later[1:]]
+
+
+async def test_who_was_told_to_be_in_line_keeps_the_place(tmp_path: Path) -> None:
+    """A newcomer costs nobody with as few messages a place that was promised, but the loud one."""
+    hold = asyncio.Event()
+    model = ScriptedModel(lambda p: [hold, "One."] if "first" in p.turns[-1].text else ["Two."])
+    usher = UsherSettings(silence_s=0.01)
+    async with talk(tmp_path / "db", model, workers=1, usher=usher) as t:
+        t.bus.publish(_delivered(4000))
+        t.queue.room = lambda: 3
+        asked = [t.question("first", author=1, channel=1)]
+        asked += [t.question(f"told {n}", author=n, channel=n) for n in (2, 3)]
+        asked += [t.question(f"loud {n}", author=4, channel=40 + n) for n in (1, 2)]
+        done = {i.message_id: asyncio.ensure_future(t.delivered(i.message_id)) for i in asked}
+        for inbound in asked[:3]:
+            t.inbox.on_message(inbound, None)
+        async with asyncio.timeout(10):
+            while not (t.reply(asked[1].message_id, 2) and t.reply(asked[2].message_id, 3)):
+                t.discord.changed.clear()
+                await t.discord.changed.wait()
+        for inbound in asked[3:]:
+            t.inbox.on_message(inbound, None)
+        late = t.question("late", author=5, channel=5)
+        done[late.message_id] = asyncio.ensure_future(t.delivered(late.message_id))
+        await t.inbox.drain()
+        t.inbox.on_message(late, None)
+        await t.inbox.drain()
+        hold.set()
+        outcomes = {m: (await waiting).outcome for m, waiting in done.items()}
+        assert [outcomes[i.message_id] for i in asked[:3]] == ["answered"] * 3
+        assert Counter(outcomes.values())["noticed: overloaded"] == 2
+
+
+@pytest.mark.slow
+async def test_one_loud_user_costs_nobody_an_answer_on_the_real_queue(tmp_path: Path) -> None:
+    """While one person asks a thousand times, 200 others lose none of their thousand answers."""
+    begin = asyncio.Event()
+    model = ScriptedModel(lambda _: [begin, "Here it is."])
+    async with talk(tmp_path / "db", model, workers=4) as t:
+        t.queue.room = lambda: 300
+        outcomes: dict[int, str] = {}
+        t.bus.subscribe(lambda p: _keep(p.event, outcomes))
+        others: list[int] = []
+        for turn in range(5):
+            for user in range(1, 201):
+                inbound = t.question(f"{turn} of {user}", author=user, channel=user)
+                others.append(inbound.message_id)
+                t.inbox.on_message(inbound, None)
+                t.inbox.on_message(t.question("loud", author=999, channel=300 + user), None)
+            await t.inbox.drain()
+            begin.set()
+            while len(t.queue) > 100:
+                await t.bus.wait_for(JobMoved, timeout_s=10)
+        while any(message_id not in outcomes for message_id in others):
+            await t.bus.wait_for(ReplyDelivered, timeout_s=10)
+        assert Counter(outcomes[message_id] for message_id in others) == {"answered": 1000}
+        assert Counter(outcomes.values())["noticed: overloaded"] > 0
+
+
+def _keep(event: object, outcomes: dict[int, str]) -> None:
+    if isinstance(event, ReplyDelivered):
+        outcomes[event.message_id] = event.outcome

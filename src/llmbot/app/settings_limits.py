@@ -82,10 +82,10 @@ class LimitSettings(Group):
     )
     queue_wait_max_s: float = setting(
         "QUEUE_WAIT_MAX_S",
-        60,
+        30,
         unit="seconds",
         what="Longest expected wait for a turn; beyond it messages get a notice instead",
-        reason="60: whoever waits longer has moved on; an early no is kinder than a late answer",
+        reason="30: whoever waits longer has moved on; an early no is kinder than a late answer",
         ge=1,
         le=3600,
     )

@@ -82,12 +82,22 @@ class JobQueue:
         self._news.set()
         while len(self._fair) > self._most() and self.shed is not None:
             victim = self._fair.oldest_of_heaviest()
-            if victim is not None and victim.message_id in self._kept:
-                # It was promised an answer; whoever comes now can still be told to come later.
+            if victim is not None and self._is_promised(victim, job):
+                # Whoever comes now can still be told to come later.
                 victim = job
             if victim is None or self.withdraw(victim.message_id) is None:
                 break
             self.shed(victim)
+
+    def _is_promised(self, victim: Job, newcomer: Job) -> bool:
+        """Whether a job was promised an answer that `newcomer` may not cost it.
+
+        Who was told to be in line keeps the place against everybody who has as many waiting.
+        """
+        if victim.message_id in self._kept:
+            return True
+        of = self._fair.waiting_of
+        return bool(victim.told) and of(newcomer.inbound.author_id) >= of(victim.inbound.author_id)
 
     def _most(self) -> int:
         """How many may wait: the capacity, or fewer where they would wait for too long.

@@ -39,7 +39,7 @@ WAITING_FOR_MODEL = "waiting"
 _LOOK_S = 0.1
 _AGAIN_S = 1.0
 _NEXT_S = 0.2
-"""How soon it is looked again whether the message before has its place."""
+"""How soon it is looked again for room, and whether the message before has its place."""
 _LOOKS_MAX = 500
 """So many lines are looked at in one step of the loop."""
 _FINISHED_S = 5.0
@@ -191,9 +191,11 @@ class Usher:
         """How long a notice has to wait for its time, and for what matters more."""
         if silent.at > now:
             return silent.at - now
-        if silent.key == "in_line" and (self._modes.maintenance or self._delivery.is_tight(job)):
-            # Answers first: what Discord still takes in this channel is not for notices.
+        if silent.key == "in_line" and self._modes.maintenance:
             return _AGAIN_S
+        if silent.key == "in_line" and self._delivery.is_tight(job):
+            # Answers first: what Discord still takes in this channel is not for notices.
+            return _NEXT_S
         return 0.0 if self._queue.may_speak(job) else _NEXT_S
 
     async def _tell(self, job: Job, key: str) -> None:

@@ -126,6 +126,10 @@ class FairQueue(Generic[K, T]):
         """How many wait in each class."""
         return {p: len(self._oldest[p]) for p in Priority}
 
+    def waiting_of(self, user: Hashable) -> int:
+        """How many items of this user wait."""
+        return sum(len(users[user]) for users in self._of_user if user in users)
+
     def turns_before(self, user: Hashable, priority: Priority = Priority.USER) -> int:
         """How many items are handed out before one that this user would push now; O(users).
 
