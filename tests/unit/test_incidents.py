@@ -125,8 +125,9 @@ def test_a_drill_is_passed_only_if_everything_held(name: str) -> None:
     drill = DRILLS[name]
     good = Seen(0.5, 2.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 9, 0, 0)
     assert judge(drill, good).passed
-    late = Seen(0.5, 9.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 9, 0, 0)
+    late = Seen(0.5, drill.shows_after_s + 9.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 9, 0, 0)
     never = Seen(0.5, 2.0, 8.0, None, drill.causes, drill.runbooks, 9, 9, 0, 0)
     wrong = Seen(0.5, 2.0, 8.0, 20.0, frozenset(), drill.runbooks, 9, 9, 0, 0)
-    lost = Seen(0.5, 2.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 8, 0, 1)
+    missed = drill.may_miss + 1
+    lost = Seen(0.5, 2.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 9 - missed, 0, missed)
     assert not any(judge(drill, seen).passed for seen in (late, never, wrong, lost))
