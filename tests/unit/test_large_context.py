@@ -33,6 +33,9 @@ URL = "https://cdn.discordapp.com/attachments/1/2/long.txt"
 SMALL = ContextSettings(tokens_max=1500)
 """Prompts of 4500 characters at first: parts of 2000."""
 
+PATIENT = LargeContextSettings(deadline_s=1_000_000.0)
+"""For clocks that a test moves while the disk takes its own time."""
+
 LONG = "\n\n".join(f"Paragraph {number} speaks of item-{number}." * 6 for number in range(60))
 _PART = re.compile(r'<part number="(\d+)" of="(\d+)"')
 
@@ -229,7 +232,7 @@ async def test_an_answer_that_takes_too_long_for_its_command(tmp_path: Path) -> 
     clock = ManualClock()
     gate = asyncio.Event()
     model = ScriptedModel(lambda p: [gate, *reads(p)] if part_of(p) == 2 else reads(p))
-    async with conversation(tmp_path, model, clock=clock) as chat:
+    async with conversation(tmp_path, model, clock=clock, large=PATIENT) as chat:
         asked = long_question(chat)
         interaction = InteractionRef(asked.message_id, 1, "t")
         asked = replace(asked, interaction=interaction, source=Source.INTERACTION)
@@ -420,10 +423,13 @@ async def test_bare_notes_beat_no_answer(tmp_path: Path) -> None:
     def script(prompt: Prompt) -> Iterable[Piece]:
         return reads(prompt) if part_of(prompt) else [ModelUnavailableError()]
 
-    async with conversation(tmp_path, ScriptedModel(script), clock=clock) as chat:
+    model = ScriptedModel(script)
+    async with conversation(tmp_path, model, clock=clock, large=PATIENT) as chat:
         asked = long_question(chat)
         done = asyncio.ensure_future(chat.delivered(asked.message_id))
         chat.inbox.on_message(asked, None)
+        await moved(chat, clock, lambda: any(not part_of(p) for p in model.prompts))
+        clock.advance(2_000_000)
         await moved(chat, clock, done.done)
         assert "note of part 1." in chat.reply(asked.message_id)
         assert "These are my notes" in chat.reply(asked.message_id)
@@ -456,7 +462,7 @@ async def test_a_limit_is_waited_out_and_not_run_against(tmp_path: Path) -> None
         return reads(prompt)
 
     asked_early: list[int] = []
-    async with conversation(tmp_path, ScriptedModel(script), clock=clock) as chat:
+    async with conversation(tmp_path, ScriptedModel(script), clock=clock, large=PATIENT) as chat:
         asked = long_question(chat)
         done = asyncio.ensure_future(chat.delivered(asked.message_id))
         chat.inbox.on_message(asked, None)
@@ -470,7 +476,7 @@ async def test_maintenance_lets_reading_rest(tmp_path: Path) -> None:
     """From when maintenance begins no part is begun; when it ends, reading goes on by itself."""
     clock, gate = ManualClock(), asyncio.Event()
     model = ScriptedModel(lambda p: [gate, *reads(p)] if part_of(p) in {1, 2} else reads(p))
-    async with conversation(tmp_path, model, clock=clock) as chat:
+    async with conversation(tmp_path, model, clock=clock, large=PATIENT) as chat:
         asked = long_question(chat)
         done = asyncio.ensure_future(chat.delivered(asked.message_id))
         chat.inbox.on_message(asked, None)
@@ -478,7 +484,7 @@ async def test_maintenance_lets_reading_rest(tmp_path: Path) -> None:
         await chat.modes.set_maintenance("test", on=True)
         gate.set()
         await moved(chat, clock, lambda: [f.resting for f in chat.large.facts()] == [True])
-        clock.advance(3600)
+        clock.advance(2_000_000)
         await moved(chat, clock, lambda: [f.read for f in chat.large.facts()] == [2])
         await moved(chat, clock, lambda: "pause for a moment" in chat.reply(asked.message_id))
         assert len(model.prompts) == 2
