@@ -11,10 +11,9 @@ from typing import Any, Protocol
 
 __all__ = ["ACTS", "CROWD", "Stage"]
 
-BURST = 300
+BURST = 80
 AT_ONCE = 12
-SLOW_S = 0.2
-WARM_UP_S = 12.0
+HALVINGS = 5
 CROWD = tuple(f"drill-crowd-{number}" for number in range(10))
 ARCHIVES = 6
 COMMANDS = 3
@@ -22,7 +21,7 @@ _ARCHIVE = base64.b64encode(b"PK\x03\x04" + b"\x00" * 60).decode()
 
 
 class Ask(Protocol):
-    """One request to the simulators."""
+    """One request."""
 
     def __call__(
         self, method: str, path: str, body: dict[str, Any] | None = None
@@ -36,16 +35,17 @@ class Stage:
     """What an act may use."""
 
     ask: Ask
+    """Of the simulators."""
+    bot: Ask
+    """Of the bot's own API."""
     kill: Callable[[], None]
-    sleep: Callable[[float], Awaitable[None]]
     said: list[str]
     """Ids of messages that must be answered."""
 
 
 @asynccontextmanager
 async def _burst(stage: Stage) -> AsyncIterator[None]:
-    """Many at once while the model is slow, in many channels: Discord limits each channel."""
-    slow = "/_sim/faults/gemini.slow"
+    """More at once than few workers can serve, in many channels: Discord limits each channel."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def say(number: int) -> None:
@@ -56,14 +56,13 @@ async def _burst(stage: Stage) -> AsyncIterator[None]:
             said = await stage.ask("POST", "/_sim/discord/say", body | words)
         stage.said.append(str(said["id"]))
 
-    await stage.ask("PUT", slow, {"params": {"seconds": SLOW_S}})
+    for _ in range(HALVINGS):
+        await stage.bot("POST", "/api/admin/concurrency/reduce", {})
     try:
-        await asyncio.gather(*(say(number) for number in range(len(CROWD) * 2)))
-        await stage.sleep(WARM_UP_S)  # until the bot has learnt how long an answer takes now
-        await asyncio.gather(*(say(number) for number in range(len(CROWD) * 2, BURST)))
+        await asyncio.gather(*(say(number) for number in range(BURST)))
         yield
     finally:
-        await stage.ask("DELETE", slow)
+        await stage.bot("POST", "/api/admin/concurrency/restore", {})
 
 
 @asynccontextmanager

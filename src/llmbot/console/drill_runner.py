@@ -135,7 +135,7 @@ class DrillRunner:
     ) -> AsyncIterator[None]:
         """A fault for as long as the body runs."""
         if name in ACTS:
-            stage = Stage(self._sim, self._kill, self._clock.sleep, watch.said)
+            stage = Stage(self._sim, self._ask, self._kill, watch.said)
             async with ACTS[name](stage):
                 watch.struck = self._now(watch)
                 yield
