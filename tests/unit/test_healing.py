@@ -258,3 +258,16 @@ async def test_relief_is_taken_back_when_its_cause_is_over(tmp_path: Path) -> No
     await rounds(again, clock, 10)
     assert [act.verb for _, act in hand.performed] == [Verb.RELEASE_DEGRADATION]
     assert again.executor.standing.causes() == frozenset()
+
+
+async def test_who_answers_slowly_without_a_backlog_is_not_made_to_wait(tmp_path: Path) -> None:
+    """Forced queueing would add the seconds that it is meant to save: it needs a backlog."""
+    plant = SetPlant(p95_ms=8_000)
+    house, clock, hand = build(tmp_path, plant)
+    await rounds(house, clock, 20)
+    assert [cause.name for cause in house.healing.causes] == ["slow-responses"]
+    assert {act.verb for _, act in hand.performed} == {Verb.HASTEN_QUEUE}
+    plant.queue_reading = replace(plant.queue_reading, waiting=50, oldest_s=15.0)
+    again, clock, hand = build(tmp_path / "again", plant)
+    await rounds(again, clock, 20)
+    assert Verb.QUEUE_ALL in {act.verb for _, act in hand.performed}

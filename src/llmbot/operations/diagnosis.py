@@ -31,6 +31,7 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "disk-full": frozenset({"store-refuses", "data-damaged", "service-failed", "dead-letters"})
     | _SLOW,
     "store-refuses": frozenset({"service-failed", "dead-letters", "command-failed"}) | _SLOW,
+    "overload": frozenset({"slow-responses"}),
     "loop-blocked": _SLOW,
     "memory": frozenset({"loop-blocked"}) | _SLOW,
     "discord-refuses": frozenset(
