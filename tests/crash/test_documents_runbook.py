@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.documents import KINDS, NOTE, ONE, Heard, note
+from tests.support.tiny_disk import fill, tiny_disk
 
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import StoreUnavailableError
@@ -60,20 +60,14 @@ async def test_the_runbooks_script_restores_what_the_bot_takes_over(tmp_path: Pa
     await store.stop()
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 KiB, where this user may mount one."""
-    path = tmp_path / "tiny"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:  # noqa: S603 - a fixed command
-        pytest.skip("mounting needs a privilege that this user does not have")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)  # noqa: S603, S607 - as above
-
-
-async def test_a_disk_that_fills_up_costs_nothing_that_was_promised(tiny_disk: Path) -> None:
+def test_a_disk_that_fills_up_costs_nothing_that_was_promised(tmp_path: Path) -> None:
     """On a full disk saves are refused, none is half done, and all land once there is room."""
+    with tiny_disk(tmp_path / "tiny", "256k") as disk:
+        asyncio.run(fill_up(disk))
+
+
+async def fill_up(tiny_disk: Path) -> None:
+    """Save, fill the disk, save on, make room."""
     heard = Heard()
     store = DocumentStore(tiny_disk, KINDS, SystemClock(), heard, settings=QUICK)
     await store.start()
@@ -82,12 +76,7 @@ async def test_a_disk_that_fills_up_costs_nothing_that_was_promised(tiny_disk: P
     filler = tiny_disk / "filler"
     for number in range(200):
         if number == 5:
-            with filler.open("wb", buffering=0) as file:
-                try:
-                    while file.write(b"x" * 4096):
-                        pass
-                except OSError:
-                    pass  # full, as it should be
+            filler = fill(tiny_disk)
         try:
             await store.put(NOTE.ref(number), note(number))
         except StoreUnavailableError:

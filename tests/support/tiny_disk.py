@@ -1,0 +1,33 @@
+"""A real file system of a few hundred kilobytes, to be filled up; needs the right to mount."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def tiny_disk(path: Path, size: str) -> Iterator[Path]:
+    """A disk of this size at `path`; skips the test where this user may not mount one."""
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:  # noqa: S603 - a fixed command
+        pytest.skip("mounting needs a privilege that this user does not have")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)  # noqa: S603, S607 - as above
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room there is; the file that holds it."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+    return filler
