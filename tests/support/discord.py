@@ -65,7 +65,16 @@ class MemoryDiscord:
             return Sent(message.id, message.content)
         self.next_id += 1
         message = ChannelMessage(
-            self.next_id, channel_id, OUR_ID, "bot", content, True, True, reply_to, nonce
+            self.next_id,
+            channel_id,
+            OUR_ID,
+            "bot",
+            content,
+            True,
+            True,
+            reply_to,
+            nonce,
+            interaction_id=int(nonce[9:]) if nonce.startswith("original-") else None,
         )
         self.nonces[nonce] = message.id
         self.seed(message)

@@ -10,6 +10,7 @@ from tests.support.conversation import Talk, talk
 from tests.support.database import FaultyDatabase
 from tests.support.discord import MemoryDiscord
 
+from llmbot.conversation.claim import Claims
 from llmbot.conversation.messages import ChannelMessage, SessionCursor
 from llmbot.conversation.place import StreamPlace
 from llmbot.conversation.ports import KnownChannel
@@ -242,3 +243,15 @@ async def test_a_reply_to_words_that_are_not_recorded_yet_is_a_question(tmp_path
         done = t.delivered(reply.message_id)
         t.inbox.on_message(reply, None)
         await done
+
+
+async def test_the_memory_of_claims_is_bounded(tmp_path: Path) -> None:
+    """Of all messages only the last ones are remembered; the record knows the others."""
+    async with talk(tmp_path / "db", running=False) as t:
+        claims = Claims(t.store, t.bus, t.clock, memory_max=2)
+        asked = [t.question(f"number {n}") for n in range(4)]
+        for inbound in asked:
+            assert await claims.claim(inbound, None) is not None
+        assert claims.remembered == 2
+        assert await claims.claim(asked[0], None) is None
+        assert claims.duplicates == {"memory": 0, "record": 1}

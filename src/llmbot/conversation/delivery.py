@@ -61,10 +61,11 @@ class Delivery:
         reply = Reply(job, sink, self._store, self._clock, self._pace, self.settings)
         reply.growing = lambda: job.rules.streaming and self._streaming()
         reply.silent, reply.turn = silent, turn
-        # What was sent lately Discord itself still knows by its nonce.
+        # What was sent lately Discord still knows by its nonce; answers to commands have none.
         before_s = min(self._began_s, self._clock.wall() - NONCE_SURE_S)
         of_earlier_life = self._was_unclean() or not job.times.received
-        reply.doubtful = of_earlier_life and job.inbound.created_s < before_s
+        forgotten = job.inbound.created_s < before_s or job.inbound.interaction is not None
+        reply.doubtful = of_earlier_life and forgotten
         reply.words_for_silence = self.words_for_silence
         reply.make_room = self.make_room
         return reply

@@ -167,11 +167,15 @@ class InteractionSink:
         """See `Sink.typing`: a deferred command shows "is thinking" by itself."""
 
     async def find(self) -> list[Sent]:
-        """See `Sink.find`: the token knows the original, and the follow-ups refer to it."""
-        if not self._job.parts:
-            return []
-        first = self._job.parts[0].discord_id
-        return await _find(self._rest, self.channel_id, first, lambda m: m.reply_to == first)
+        """See `Sink.find`: the original names its command, and the follow-ups refer to it."""
+        known = {part.discord_id for part in self._job.parts}
+
+        def is_part(message: ChannelMessage) -> bool:
+            if message.interaction_id == self._interaction.id or message.reply_to in known:
+                known.add(message.id)
+            return message.id in known
+
+        return await _find(self._rest, self.channel_id, self._job.message_id, is_part)
 
     def is_tight(self) -> bool:
         """See `Sink.is_tight`: commands have limits of their own."""
