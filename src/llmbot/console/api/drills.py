@@ -80,7 +80,7 @@ def drill_routes(faults: Callable[[], Faults], drills: Drills) -> APIRouter:
         409: {
             "model": ProblemShape,
             "content": {MEDIA_TYPE: {}},
-            "description": "it may not or could not be switched on",
+            "description": "it may not be run or switched on, or not now",
         },
     }
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llmbot.console.action_desk import ActionDesk
-from llmbot.console.api.factory import create_api
+from llmbot.console.api.factory import build_routes, create_api
 from llmbot.console.api.listen import listen_on
 from llmbot.console.api.protocol import BoundedProtocol
 from llmbot.console.dashboard.service import Dashboard
@@ -44,7 +44,9 @@ class OperatorApi:
         dashboard: Dashboard | None = None,
     ) -> None:
         """Build the application; nothing listens yet. Port 0 takes a free one, and keeps it."""
-        self._app = _marking_requests(create_api(views, desk, gate, clock, more, dashboard))
+        self._api = create_api(views, desk, gate, clock, more, dashboard)
+        self._app = _marking_requests(self._api)
+        self._built: asyncio.Task[None] | None = None
         self._host = gate.host.strip("[]")
         self._port = port
         self._server: uvicorn.Server | None = None
@@ -84,6 +86,8 @@ class OperatorApi:
         # Signals belong to whoever runs the bot; uvicorn would take them for itself.
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
         self._server = server
+        building = asyncio.to_thread(build_routes, self._api)
+        self._built = asyncio.create_task(building, name="operator API routes")
         self._task = asyncio.create_task(server.serve(sockets=[listener]), name="operator API")
 
     async def stop(self) -> None:
@@ -92,8 +96,10 @@ class OperatorApi:
         A stop that was itself asked for by a request (a restart of this service) does not wait for
         that request: nobody new is let in, and its answer still goes out on its old connection.
         """
-        server, task = self._server, self._task
-        self._server = self._task = None
+        server, task, built = self._server, self._task, self._built
+        self._server = self._task = self._built = None
+        if built is not None:
+            await asyncio.gather(built, return_exceptions=True)
         if server is None or task is None:
             return
         server.should_exit = True

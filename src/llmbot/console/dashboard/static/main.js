@@ -63,7 +63,7 @@ function account() {
   const place = byId("account");
   const simulator = meta("simulator");
   fill(place,
-    simulator ? h("a", { class: "button quiet", href: simulator, target: "_blank", rel: "noopener noreferrer" }, "Simulated Discord") : null,
+    simulator ? h("a", { class: "button quiet", href: simulator, target: "_blank", rel: "noopener noreferrer" }, h("span", { class: "not-narrow" }, "Simulated "), "Discord") : null,
     place.dataset.role && meta("form-token") ? h("form", { method: "post", action: "/dashboard/sign-out" },
       h("input", { type: "hidden", name: "form_token", value: meta("form-token") }), h("button", { class: "quiet" }, `Sign out (${place.dataset.role})`)) : null);
 }
