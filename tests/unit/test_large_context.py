@@ -24,7 +24,12 @@ from llmbot.conversation.context_mending import Retried
 from llmbot.conversation.messages import Attachment, Inbound, InteractionRef, Source
 from llmbot.conversation.ports import Prompt
 from llmbot.kernel.clock import ManualClock
-from llmbot.kernel.errors import ModelBlockedError, ModelRateLimitedError, ModelUnavailableError
+from llmbot.kernel.errors import (
+    ModelBlockedError,
+    ModelRateLimitedError,
+    ModelRequestRefusedError,
+    ModelUnavailableError,
+)
 from llmbot.kernel.events import JobMoved
 from llmbot.operations.tally import Tally
 from llmbot.resilience.degradation import Degradation
@@ -138,6 +143,8 @@ async def test_a_part_that_fails_is_told(tmp_path: Path) -> None:
         assert re.search(r"-# \(I could not read 2/\d+ parts of the text: 2, 4\.", reply)
         answering = model.prompts[-1]
         assert "could not be read" in answering.system
+        await chat.large.keeper.drain()
+        assert folders(tmp_path) == []
 
 
 async def test_a_passing_failure_is_tried_again(tmp_path: Path) -> None:
@@ -261,7 +268,7 @@ async def moved(chat: Talk, clock: ManualClock, until: Callable[[], bool]) -> No
 async def test_an_operator_lets_missing_parts_be_read(tmp_path: Path) -> None:
     """What failed is read on demand; the answer is written anew into the same message."""
     broken = {2, 4}
-    model = ScriptedModel(failing(lambda n: ModelBlockedError() if n in broken else None))
+    model = ScriptedModel(failing(lambda n: ModelRequestRefusedError() if n in broken else None))
     async with conversation(tmp_path, model) as chat:
         asked = long_question(chat)
         assert "could not read 2/" in await answered(chat, asked)
@@ -286,7 +293,7 @@ async def test_what_failed_is_tried_again_while_the_rest_is_read(tmp_path: Path)
     def script(prompt: Prompt) -> Iterable[Piece]:
         number = part_of(prompt)
         if number in broken:
-            return [ModelBlockedError()]
+            return [ModelRequestRefusedError()]
         return [gate, *reads(prompt)] if number == 3 else reads(prompt)
 
     async with conversation(tmp_path, ScriptedModel(script)) as chat:
@@ -306,7 +313,7 @@ async def test_what_failed_is_tried_again_while_the_rest_is_read(tmp_path: Path)
 
 async def test_an_incomplete_answer_is_not_spared_for_ever(tmp_path: Path) -> None:
     """After an hour, or when its author is to be forgotten, what was kept of the text goes."""
-    model = ScriptedModel(failing(lambda n: ModelBlockedError() if n == 2 else None))
+    model = ScriptedModel(failing(lambda n: ModelRequestRefusedError() if n == 2 else None))
     async with conversation(tmp_path, model) as chat:
         asked = long_question(chat)
         await answered(chat, asked)

@@ -50,7 +50,7 @@ from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, Timeline
 from llmbot.conversation.notices import notice
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import DefectError, LlmbotError
+from llmbot.kernel.errors import DefectError, LlmbotError, ModelBlockedError
 from llmbot.kernel.events import EventBus
 
 __all__ = ["LargeContexts"]
@@ -306,7 +306,9 @@ class LargeContexts:
             codes = tuple(sorted(set(run.failed.values())))
             event = ContextPartsFailed(job.message_id, len(missing), len(plan.parts), codes)
             self._bus.publish(event)
-            self.mending.spare(job, plan, len(missing))
+            if codes != (ModelBlockedError.code,):
+                # What the model's safety rules stop they stop again: no reason to keep the text.
+                self.mending.spare(job, plan, len(missing))
         return text
 
     async def _pieces(
