@@ -1,9 +1,10 @@
 """The restart-loop brake: how many lives in a row ended before they were of any use, durably.
 
-A life is noted before anything else of it can fail, and struck out once it has answered somebody,
-has run for a while, or is ended by its operator. Lives that served and were killed do not count,
-however many. The file is a few numbers; one that cannot be read or written brakes nothing, for the
-brake must never be the reason why a bot stays down.
+A life is noted before anything else of it can fail, and struck out once all its services run, or
+when its operator ends it. Lives that served and were killed do not count, however many, and a
+message that kills its bot again and again is given up by its own count of attempts. The file is a
+few numbers; one that cannot be read or written brakes nothing, for the brake must never be the
+reason why a bot stays down.
 """
 
 from __future__ import annotations
@@ -19,9 +20,6 @@ from llmbot.storage.files import create_private, replace_durably
 FILE_NAME = "starts"
 WITHIN_S = 600.0
 """Lives that began longer ago are forgotten."""
-
-SERVED_S = 10.0
-"""A life that has run for so long was of use, also where nobody asked it anything."""
 
 FREE = 5
 """So many failed starts in a row cost no pause: kills may well hit a start or two."""

@@ -12,7 +12,7 @@ from llmbot.app.limits import Limits
 from llmbot.app.models import ModelChain
 from llmbot.app.parts import Patience
 from llmbot.app.supervisor import Supervisor
-from llmbot.app.supervisor_tasks import WatchedTask
+from llmbot.app.supervisor_tasks import RestartPolicy, WatchedTask
 from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.commands.handlers import BotState
 from llmbot.conversation.inbound import Inbox
@@ -57,6 +57,33 @@ class DatabaseService:
     def trouble(self) -> str:
         """The last error, while batches fail."""
         return self.database.facts().last_error
+
+
+@dataclass(slots=True)
+class ModelClients:
+    """The providers' libraries, loaded while the other services start: nothing takes longer."""
+
+    chain: ModelChain
+    supervisor: Callable[[], Supervisor]
+    name: str = "model-clients"
+    needs: tuple[str, ...] = ()
+
+    async def start(self) -> None:
+        """Begin to load them."""
+        once = RestartPolicy(restarts_max=0, may_end=True)
+        self.supervisor().watch("load-models", self._load, owner=self.name, policy=once)
+
+    async def stop(self) -> None:
+        """The supervisor ends the task; the workers close what is open."""
+
+    def trouble(self) -> str:
+        """None of its own."""
+        return ""
+
+    async def _load(self) -> None:
+        # The workers' start asks for the same, and says what is wrong with it.
+        with contextlib.suppress(LlmbotError):
+            await self.chain.warm_up()
 
 
 @dataclass(slots=True)

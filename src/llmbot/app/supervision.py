@@ -12,6 +12,7 @@ from llmbot.app.services import (
     DatabaseService,
     DiscordService,
     HousekeepingService,
+    ModelClients,
     QueueService,
     WorkerService,
 )
@@ -38,6 +39,7 @@ def build_supervisor(
     seat: list[Supervisor] = []
     services: list[Service] = [
         *first,
+        ModelClients(edges.chain, lambda: seat[0]),
         DatabaseService(mechanisms.database),
         DocumentsService(mechanisms.documents, house, mechanisms.database, lambda: seat[0]),
         QueueService(

@@ -80,7 +80,10 @@ class JobQueue:
         )
         self._jobs[job.message_id] = job
         self._news.set()
-        while len(self._fair) > self._most() and self.shed is not None:
+        # Those that were promised an answer always have room; to forecast it costs something.
+        while len(self._fair) > self._promised() and len(self._fair) > self._most():
+            if self.shed is None:
+                break
             victim = self._fair.oldest_of_heaviest()
             if victim is not None and self._is_promised(victim, job):
                 # Whoever comes now can still be told to come later.
@@ -98,6 +101,9 @@ class JobQueue:
             return True
         of = self._fair.waiting_of
         return bool(victim.told) and of(newcomer.inbound.author_id) >= of(victim.inbound.author_id)
+
+    def _promised(self) -> int:
+        return min(self._fair.capacity - 1, len(self._kept))
 
     def _most(self) -> int:
         """How many may wait: the capacity, or fewer where they would wait for too long.

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from tests.crash.harness.outside import monotonic, until
 
 ROOT = Path(__file__).parents[3]
@@ -95,6 +96,12 @@ class Bot:
     def exit_code(self) -> int | None:
         """How the last life ended; None while it lasts."""
         return None if self._process is None else self._process.returncode
+
+    def processor_s(self) -> float:
+        """Processor time that this life has used."""
+        assert self._process is not None
+        used = psutil.Process(self._process.pid).cpu_times()
+        return float(used.user + used.system)
 
     async def start(self) -> None:
         """Begin a life; returns as soon as the process is there."""
