@@ -15,7 +15,7 @@ COMPILE = $(UV) pip compile -q --universal --generate-hashes --python-version 3.
 LOCK = $(COMPILE) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench crash first-reply simulate lock clean install install-dev drill-all soak
+.PHONY: help run test bench crash first-reply simulate mutants lock clean install install-dev drill-all soak
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ first-reply: install-dev ## Time from a start after kill -9 to the first reply; 
 
 simulate: install-dev ## Live days of traffic in seconds on a simulated world; SEEDS=0:20
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),0:20) $(ARGS)
+
+mutants: install-dev ## Put realistic bugs in, one at a time, and see each caught; ARGS="--only breaker"
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 drill-all: install ## Break the bot in every way of the catalogue and score it; ROUNDS=3
 	@$(BIN)/llmbot drill all --own-demo --rounds $(or $(ROUNDS),3) $(ARGS)
