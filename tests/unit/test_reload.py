@@ -113,6 +113,19 @@ async def test_an_edit_is_seen_below_a_relative_directory(
         assert r.current.settings.memory.days == 3
 
 
+async def test_an_edit_in_two_steps_is_left_alone(tmp_path: Path) -> None:
+    """What is no document for a moment is not put aside: the whole one that follows is in force."""
+    async with rig(tmp_path) as r:
+        await r.reloader.watching.wait()
+        reloaded = r.bus.expect(SettingsReloaded)
+        file = tmp_path / "settings.json"
+        file.write_text('{"settings": {"MEMO')
+        file.write_text(json.dumps({"settings": {"MEMORY_DAYS": 3}}))
+        await asyncio.wait_for(reloaded, 30)
+        assert r.current.settings.memory.days == 3
+        assert not r.heard.of(DataInvalid)
+
+
 async def test_a_servers_edit_is_seen_too(tmp_path: Path) -> None:
     """An edit of a server's document is in force without anybody asking for it."""
     async with rig(tmp_path) as r:

@@ -60,6 +60,9 @@ _SINGLE = frozenset(
 WATCHED = ("servers", "users")
 """Folders of what people edit; conversations change too often to look at each time."""
 _AGAIN_S = 30.0
+SETTLE_S = 3.0
+"""Before what an edit left damaged is put aside and mended."""
+
 _DEBOUNCE_MS = 200
 
 Value = str | int | float | bool
@@ -282,6 +285,11 @@ class Reloader:
 
     async def _seen(self, ref: Ref[Any]) -> None:
         try:
+            look = await self._store.look_at_disk(lambda: self._store.reader.look(ref))
+            if look.status is Status.DAMAGED:
+                # Somebody may be in the middle of it: an editor that saves in two steps, a script
+                # that copies the `.bak` over it. What still is no document then is mended.
+                await self._clock.sleep(SETTLE_S)
             if ref.name == self._ref.name:
                 await self._look(ref)
             else:
