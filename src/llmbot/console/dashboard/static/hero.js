@@ -69,7 +69,7 @@ export class Hero {
     const line = (title, ...words) => h("div", {}, h("dt", {}, title), h("dd", {}, words));
     const at = (each) => h("time", { class: "small" }, ` ${timeOf(moment(each.at))}`);
     fill(this.account,
-      line(this.shown === "healthy" ? "Lately" : "Because", h("a", { href: `#incidents/${incident.id}` }, incident.title), cause?.evidence.length ? h("span", { class: "clamped", title: cause.evidence[0] }, `: ${cause.evidence[0]}`) : ""),
+      line(this.shown === "healthy" ? "Lately" : "Because", h("a", { href: `#incidents/${incident.id}` }, incident.title), cause?.evidence.length ? h("span", { class: "clamped", title: cause.evidence[0] }, cause.evidence[0]) : ""),
       line("Tried", tried.length ? tried.map((each) => h("p", {}, `${each.what}: ${each.effect}`, at(each))) : "Nothing yet beside the bot's own retries, breakers and queue."),
       refused.length ? line("Refused", refused.map((each) => h("p", {}, `${each.what}: ${each.why}`, at(each)))) : null,
       cause?.remedy ? line("For you", cause.remedy) : null);

@@ -18,7 +18,7 @@ export class IncidentsView {
     this.report = h("div", { class: "report" }, h("p", { class: "nothing" }, "Choose an incident to read its report."));
     this.chosen = wanted ?? null;
     this.runbooks = new RunbookPanes();
-    const verify = has("GET", "/api/verify") ? new Pane("Validation checklist", { read: "/api/verify", draw: checklist, about: "Looked at for real." }) : null;
+    const verify = has("GET", "/api/verify") ? new Pane("Validation checklist", { read: "/api/verify", draw: checklist, asked: "Go through it", about: "Looked at for real: services, breakers, what is outside, response times, and a message the whole way." }) : null;
     this.panes = [verify, ...this.runbooks.panes, drillsPane()].filter(Boolean);
     fill(place, h("h1", { class: "view-title" }, "Incidents"),
       h("section", { class: "panel", "aria-labelledby": "wrong-title" }, h("h2", { id: "wrong-title" }, "What is wrong now"), this.now),
