@@ -16,7 +16,7 @@ from tests.crash.harness.run import Stage, stage
 
 FILE_BYTES = 1_000_000
 AT_ONCE = 4
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 PLACE = {"channel": "general"}
 
 BLOCKED = 300_000
@@ -92,7 +92,8 @@ async def test_a_killed_bot_goes_on_reading_in_the_same_message(tmp_path: Path) 
         assert f"I could not read 1/{total} parts of the text" in answer
         assert _BAR.search(answer) is None
         stats = await play.control.call("GET", "gemini/stats")
-        assert stats["inFlightMost"] <= AT_ONCE
+        # One more than for parts: the bot may look for itself whether the model is well.
+        assert stats["inFlightMost"] <= AT_ONCE + 1
         while any((tmp_path / "temp/context").iterdir()):
             assert await until(deadline, 0.05)
         assert await play.bot.stop() == 0

@@ -30,7 +30,7 @@ from llmbot.kernel.errors import (
     ModelRequestRefusedError,
     ModelUnavailableError,
 )
-from llmbot.kernel.events import JobMoved
+from llmbot.kernel.events import JobMoved, MessageAccepted
 from llmbot.operations.tally import Tally
 from llmbot.resilience.degradation import Degradation
 
@@ -509,3 +509,27 @@ async def test_parts_that_fail_are_seen_by_who_mends(tmp_path: Path) -> None:
         chat.bus.publish(ContextPartsFailed(1, 2, 9, ("model_blocked", "model_timeout")))
         (seen,) = tally.recent("context-failed", 60)
         assert "model_timeout" in seen.detail
+
+
+async def test_who_only_looks_long_is_counted(tmp_path: Path) -> None:
+    """Files that claim to be long texts and are none do not lift the limit of work side by side."""
+    gate = asyncio.Event()
+    model = ScriptedModel(lambda _: [gate, "answer"])
+    limits = LargeContextSettings(jobs_max=1, line_max=0)
+    async with conversation(tmp_path, model, workers=1, large=limits) as chat:
+        chat.files.files[URL] = b"\x00\xff" * 9000
+        file = Attachment(1, "no.txt", URL, 18_000, "text/plain")
+        asked = [chat.question(f"q{n}", author=n, attachments=(file,)) for n in range(1, 4)]
+        ends = [chat.delivered(each.message_id) for each in asked]
+        for each in asked[:2]:
+            begun = chat.bus.expect(JobMoved, lambda event: event.after == "generating")
+            chat.inbox.on_message(each, None)
+            await asyncio.wait_for(begun, 10)
+        accepted = chat.bus.expect(MessageAccepted, lambda _: True)
+        chat.inbox.on_message(asked[2], None)
+        await asyncio.wait_for(accepted, 10)
+        await chat.database.read(lambda session: session.execute("SELECT 1"))
+        assert chat.queue.waiting(asked[2].message_id) is not None
+        gate.set()
+        for end in ends:
+            assert (await end).outcome == "answered"

@@ -13,8 +13,8 @@ no.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -105,7 +105,7 @@ class LargeContexts:
         self._clock = clock
         self.settings = settings
         self._allowed = allowed
-        self._reading = 0
+        self._aside = self._reading = 0
         self._freed = asyncio.Condition()
         self._entries: dict[int, _Entry] = {}
 
@@ -115,11 +115,25 @@ class LargeContexts:
         """Whether an earlier attempt, or life, has begun to read the text of a job."""
         return self.keeper.has(job.message_id)
 
-    def looks_long(self, job: Job) -> bool:
-        """Whether a job will most likely be taken; what a file claims to be decides nothing else.
+    @contextmanager
+    def aside(self, job: Job) -> Iterator[None]:
+        """Let a job that looks long step aside before it takes its author's turn.
 
-        Such a job steps aside before it takes its author's turn.
+        Only so many at once as may stand in line: who only looked long is answered without a place
+        among the workers.
         """
+        if self._aside >= self._most or not self._looks_long(job):
+            yield
+            return
+        self._aside += 1
+        job.step_aside()
+        try:
+            yield
+        finally:
+            self._aside -= 1
+
+    def _looks_long(self, job: Job) -> bool:
+        """Whether a job will most likely be taken; what a file claims decides nothing else."""
         inbound = job.inbound
         if inbound.long is not None or self.begun(job):
             return True
@@ -129,6 +143,10 @@ class LargeContexts:
             if not file.content_type.startswith(_NO_TEXT)
         )
         return self._may_begin() and claimed > self._context.room
+
+    @property
+    def _most(self) -> int:
+        return self.settings.jobs_max + self.settings.line_max
 
     def takes(self, job: Job, files: Files) -> bool:
         """Whether a job with these files is answered here."""
@@ -145,7 +163,7 @@ class LargeContexts:
         """
         if not self.begun(job):
             self._check()
-        if len(self._entries) >= self.settings.jobs_max + self.settings.line_max:
+        if len(self._entries) >= self._most:
             raise TooManyLongTextsError
         # How long this takes says nothing about how fast messages are answered.
         job.times = Timeline()

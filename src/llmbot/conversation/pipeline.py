@@ -8,6 +8,7 @@ what goes wrong on the way          `trouble.py`: again, an honest notice, or a 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from llmbot.conversation.acknowledgement import Acknowledgement
@@ -57,19 +58,21 @@ class Pipeline:
         try:
             await self.usher.finished(job)
             await self._apply_rules(job)
-            if self.large is not None and self.large.looks_long(job):
-                job.step_aside()
-            async with self.turns.of(job) as turn, self.delivery.open(job, turn) as reply:
-                try:
-                    await self._answer(job, reply)
-                except Exception as error:  # noqa: BLE001 - every error becomes words, a wait or a dead letter
-                    await self.trouble.settle(job, reply, error)
-                    return error
-                return None
+            with nullcontext() if self.large is None else self.large.aside(job):
+                return await self._in_turn(job)
         except TurnLost as error:
             return error
         finally:
             self.trouble.hand_back(job)
+
+    async def _in_turn(self, job: Job) -> Exception | None:
+        async with self.turns.of(job) as turn, self.delivery.open(job, turn) as reply:
+            try:
+                await self._answer(job, reply)
+            except Exception as error:  # noqa: BLE001 - every error becomes words, a wait or a dead letter
+                await self.trouble.settle(job, reply, error)
+                return error
+            return None
 
     async def shed(self, job: Job) -> None:
         """Tell the author of a job that overload pushed out of the queue."""
