@@ -292,3 +292,13 @@ async def test_while_discord_cannot_be_asked_what_came_live_goes_on_waiting(tmp_
         clock.advance(2)
         await t.store.tell(live.message_id, "looked", "")
         assert t.inbox.gap.held(live.message_id) is None
+
+
+async def test_other_bots_are_not_answered_when_they_are_found(tmp_path: Path) -> None:
+    """A bot that mentions us while we are away starts no conversation."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        bots = t.question("<@42> hello, colleague", author=8)
+        t.discord.seed(replace(t.as_it_stands(bots), author_is_bot=True))
+        asked = missed(t, "<@42> hello")
+        await answered(t, asked, channels=[KnownChannel(100, 1, asked.message_id)])
+        assert [m.reply_to for m in t.discord.ours(100)] == [asked.message_id]
