@@ -125,7 +125,7 @@ MUTANTS = (
         "conversation/trouble.py",
         "            self._put_back(job, second)\n        except Exception",
         "            self._queue.move(job, JobState.NOTICED, 'x')\n        except Exception",
-        ("tests/unit/test_pipeline.py", "tests/unit/test_waiting.py"),
+        _REPLY,
     ),
     Mutant(
         "overload sheds who was promised an answer",
@@ -156,25 +156,18 @@ MUTANTS = (
         _CHANGES,
     ),
     Mutant(
-        "a stop while a question is edited is taken for the edit",
-        "conversation/changes.py",
-        "return ours_alone and isinstance(error, asyncio.CancelledError)",
-        "return isinstance(error, asyncio.CancelledError)",
-        _CHANGES,
-    ),
-    Mutant(
         "parts of an earlier, longer text stay below the answer",
         "conversation/reply.py",
         "        if len(self._shown) > len(parts):",
         "        if len(self._shown) < 0:",
-        (*_REPLY, "tests/unit/test_pipeline.py"),
+        ("tests/crash/test_bot_turns.py",),
     ),
     Mutant(
         "an answer given back by its nonce is not made equal to this one",
         "conversation/reply.py",
         "stands = text if sent.content.strip() == text.strip() else sent.content",
         "stands = text",
-        (*_REPLY, "tests/unit/test_pipeline.py"),
+        _REPLY,
     ),
     Mutant(
         "our parts are not found again after a crash",

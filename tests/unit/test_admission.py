@@ -103,3 +103,15 @@ async def test_who_writes_too_fast_waits_and_is_answered(tmp_path: Path) -> None
         await done
         assert t.reply(inbound.message_id) == "You said: hello"
         assert len(t.models[0].prompts) == 1
+
+
+async def test_a_message_that_ended_life_after_life_is_given_up(tmp_path: Path) -> None:
+    """What was begun too often gets an honest notice, and no model is asked any more."""
+    async with talk(tmp_path / "db", running=False) as t:
+        inbound = t.question("poison")
+        await t.inbox.accept(inbound, None)
+        job = await t.queue.next()
+        job.attempts = 9
+        await t.pipeline.answer(job)
+        assert "went wrong" in t.reply(inbound.message_id)
+        assert t.models[0].prompts == []

@@ -13,7 +13,12 @@ from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.conversation.usher import UsherSettings
-from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError, ModelUnavailableError
+from llmbot.kernel.errors import (
+    DiscordUnavailableError,
+    LlmbotError,
+    ModelBlockedError,
+    ModelUnavailableError,
+)
 from llmbot.kernel.events import JobFailed
 from llmbot.kernel.ids import snowflake_at
 from llmbot.storage.database import Session
@@ -181,4 +186,36 @@ async def test_what_a_life_that_stopped_did_not_hear_of_is_looked_for_by_the_nex
     discord.nonces.clear()
     async with talk(tmp_path / "db", discord=discord, usher=NOBODY_TOLD) as t:
         await t.delivered(asked.message_id)
+        assert len(discord.ours(100)) == 1
+
+
+async def test_what_a_nonce_gives_back_is_made_equal_to_the_answer(tmp_path: Path) -> None:
+    """A message that an earlier attempt sent, and nobody could look up, holds this answer."""
+    texts = iter(["The first.", "The second."])
+    discord = MemoryDiscord(late_fault=accepted_but_failed)
+    model = ScriptedModel(lambda _: [next(texts)])
+    whole = DeliverySettings(streaming=False)
+    async with talk(tmp_path / "db", model, discord=discord, running=False, delivery=whole) as t:
+        asked = t.question("hello")
+        await t.inbox.accept(asked, None)
+        await t.pipeline.answer(await t.queue.next())
+        discord.late_fault = lambda _: None
+        discord.fault = lambda call: DiscordUnavailableError() if call == "history" else None
+        t.inbox.on_message_edited(100, asked.message_id, "hello again")
+        assert t.queue.bring_forward(asked.message_id)
+        await t.pipeline.answer(await t.queue.next())
+        assert [m.content for m in discord.ours(100)] == ["The second."]
+
+
+async def test_a_notice_that_did_not_land_is_given_later(tmp_path: Path) -> None:
+    """While Discord refuses the honest words for a refusal, the message waits and is told then."""
+    discord = MemoryDiscord(fault=lambda _: DiscordUnavailableError("503"))
+    model = ScriptedModel(lambda _: [ModelBlockedError()])
+    async with talk(tmp_path / "db", model, discord=discord, running=False) as t:
+        asked = t.question("hello")
+        await t.inbox.accept(asked, None)
+        await t.pipeline.answer(await t.queue.next())
+        discord.fault = lambda _: None
+        assert t.queue.bring_forward(asked.message_id)
+        await t.pipeline.answer(await t.queue.next())
         assert len(discord.ours(100)) == 1
