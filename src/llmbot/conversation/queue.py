@@ -125,6 +125,9 @@ class JobQueue:
         if job.state is not JobState.WAITING:
             self.move(job, JobState.WAITING, "its owner is gone")
         self._kept.add(job.message_id)
+        if not job.parts and self._fair.first_of(job.order_key) is not None:
+            # It may have been told to be in line within the last moments, and nobody noted it.
+            job.unsure = True
         # What it waited for may be over: a new life is a new chance.
         job.due_s = min(job.due_s, self._clock.wall())
         self.put(job)

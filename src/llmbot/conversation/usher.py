@@ -255,6 +255,9 @@ class Usher:
                 continue
             if self._queue.waiting(later.message_id) is not later:
                 continue  # it had its turn, or was shed, while another notice was taken back
+            if (taking := self._taking_back.get(later.message_id)) is not None:
+                await taking.wait()  # the notice of a message between them takes it back, too
+                continue
             taken = self._taking_back[later.message_id] = asyncio.Event()
             try:
                 await self._delivery.take_back(later)
