@@ -20,9 +20,9 @@ from llmbot.console.cli_incidents import AsJson, DataDir, finder
 from llmbot.console.cli_names import names_of
 from llmbot.console.view_list import VIEWS, ViewSpec
 
-__all__ = ["GROUPS", "OWN_COMMANDS", "add_operations", "words_of"]
+__all__ = ["GROUPS", "add_operations", "words_of"]
 
-OWN_COMMANDS = frozenset({"restart", "datastore"})
+_BY_HAND = frozenset({"restart", "datastore"})
 """First words of actions that have commands of their own, which do more than ask."""
 
 GROUPS: Mapping[str, str] = {
@@ -90,7 +90,7 @@ def _generated() -> Sequence[ActionSpec]:
     return [
         spec
         for spec in ADMIN_ACTIONS
-        if spec.name.partition("/")[0] not in OWN_COMMANDS and not spec.name.endswith("/all")
+        if spec.name.partition("/")[0] not in _BY_HAND and not spec.name.endswith("/all")
     ]
 
 
