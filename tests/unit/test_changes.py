@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.conversation import talk
@@ -211,6 +212,20 @@ async def test_what_a_question_left_behind_is_looked_for_before_it_ends(tmp_path
         await t.pipeline.answer(await t.queue.next())
         assert len(discord.ours(100)) == 1
         discord.fault = away
+        t.inbox.on_message_deleted(100, inbound.message_id)
+        await t.pipeline.answer(await t.queue.next())
+        assert discord.ours(100) == []
+
+
+async def test_a_notice_that_a_dead_life_gave_goes_with_its_question(tmp_path: Path) -> None:
+    """Taken back after a kill that kept a notice from being written down, nothing is left of it."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        inbound = t.question("hello")
+        await t.inbox.accept(inbound, None)
+        notice = ChannelMessage(next(t.ids), 100, OUR_ID, "bot", "One moment.", True, True)
+        discord.seed(replace(notice, reply_to=inbound.message_id))
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
         t.inbox.on_message_deleted(100, inbound.message_id)
         await t.pipeline.answer(await t.queue.next())
         assert discord.ours(100) == []

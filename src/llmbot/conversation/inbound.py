@@ -124,6 +124,8 @@ class Inbox:
             self._withdraw(held)
         elif not self.changes.deleted(message_id):
             job = self._queue.waiting(message_id)
+            if job is not None and not job.times.received:
+                job.unsure = True  # an earlier life may have given a notice and died of it
             if job is not None and (job.parts or job.unsure or job.in_flight_before):
                 # A notice stands where the answer would: whoever has the job next takes it back.
                 job.withdrawn = True
