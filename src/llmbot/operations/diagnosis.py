@@ -59,7 +59,7 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
 
 
 ECHO_S: Mapping[str, float] = {
-    "slow-responses": 60.0,
+    "slow-responses": 15.0,
     "overload": 10.0,
     "messages-missed": 10.0,
     "promise-broken": 1800.0,
