@@ -36,7 +36,7 @@ class SensorSettings:
     queue_share: tuple[float, float] = (0.8, 0.5)
     queue_age_s: tuple[float, float] = (60.0, 20.0)
     queue_drain_s: tuple[float, float] = (30.0, 15.0)
-    fresh_s: float = 15.0
+    fresh_s: float = 10.0
     """Span of response times that tell of now; the alarm needs the minute, too."""
     files_refused: int = 3
     stuck_write_s: float = 2.0

@@ -8,7 +8,7 @@ from llmbot.operations.runbook import Runbook, Situation, Step
 from llmbot.operations.stats import Percentiles
 
 _P95_MS = 5000
-_FRESH_S = 15.0
+_FRESH_S = 10.0
 """Older response times tell of what is over."""
 _CALM_AGE_S = 20.0
 
