@@ -65,7 +65,10 @@ class Delivery:
         before_s = min(self._began_s, self._clock.wall() - NONCE_SURE_S)
         of_earlier_life = self._was_unclean() or not job.times.received
         forgotten = job.inbound.created_s < before_s or job.inbound.interaction is not None
-        reply.doubtful = of_earlier_life and forgotten
+        # After a kill a job may have begun although its record says that it waits: a nonce would
+        # give back the part that is sent, and not those behind it which nobody needs any more.
+        begun_unwritten = self._was_unclean() and not job.times.received
+        reply.doubtful = begun_unwritten or (of_earlier_life and forgotten)
         reply.words_for_silence = self.words_for_silence
         reply.make_room = self.make_room
         return reply

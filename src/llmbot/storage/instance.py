@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -27,6 +28,9 @@ LOCK_NAME = "instance.lock"
 FACTS_NAME = "instance.facts"
 LOCK_TRIES_MAX = 1000
 """A look by the command line holds the lock for microseconds; a holder holds it for hours."""
+
+_LOOK_S = 0.001
+"""A pause between two tries: whoever looks may be without a processor for a while."""
 
 FACTS_BYTES_MAX = 64 * 1024
 
@@ -173,6 +177,7 @@ def _lock(path: Path) -> int | None:
     look by trying to share it.
     """
     create_private(path)
+    pause = threading.Event()
     for _ in range(LOCK_TRIES_MAX):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -185,7 +190,7 @@ def _lock(path: Path) -> int | None:
         os.close(descriptor)
         if state is _Try.HELD:
             return None
-        os.sched_yield()
+        pause.wait(_LOOK_S)
     return None
 
 
