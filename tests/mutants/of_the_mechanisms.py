@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _BREAKER = ("tests/unit/test_breaker.py", "tests/stateful/test_breaker_model.py")
-_DATABASE = ("tests/unit/test_database.py",)
+_DATABASE = ("tests/unit/test_database.py", "tests/contract/test_databases.py")
 _GEMINI = ("tests/unit/test_gemini_errors.py",)
 _GATEWAY = ("tests/contract/test_discord_adapter_gateway.py",)
 _GUARDS = ("tests/unit/test_guards.py", "tests/unit/test_executor.py")
