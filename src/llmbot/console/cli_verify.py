@@ -14,7 +14,7 @@ def add_verify(cli: typer.Typer, entry: Entry) -> None:
 
     @cli.command(help="Look at status, circuits, external services, performance, end to end.")
     def verify(as_json: AsJson = False, data_dir: DataDir = None) -> None:
-        found = find(data_dir).ask("GET", "/api/verify", deadline_s=60.0)
+        found = find(data_dir).ask("POST", "/api/verify", deadline_s=60.0)
         if as_json:
             show_json(found)
         else:

@@ -18,7 +18,7 @@ def needed_role(method: str, path: str) -> Role:
     """The least role that may make this request."""
     if method in _READING or path.startswith(_PAGE):
         return Role.VIEWER
-    if method == "POST" and path.startswith("/api/test/"):
+    if method == "POST" and (path.startswith("/api/test/") or path == "/api/verify"):
         return Role.OPERATOR
     if method != "POST" or not path.startswith(_ADMIN):
         return Role.ADMIN

@@ -1,6 +1,6 @@
 // What is wrong, why, what was tried and refused; incidents with their reports; what is automatic.
 import { act } from "./act.js";
-import { get, has } from "./api.js";
+import { get, has, post } from "./api.js";
 import { details } from "./details.js";
 import { chip, fill, h, icon } from "./dom.js";
 import { drillsPane } from "./drills.js";
@@ -18,7 +18,7 @@ export class IncidentsView {
     this.report = h("div", { class: "report" }, h("p", { class: "nothing" }, "Choose an incident to read its report."));
     this.chosen = wanted ?? null;
     this.runbooks = new RunbookPanes();
-    const verify = has("GET", "/api/verify") ? new Pane("Validation checklist", { read: "/api/verify", draw: checklist, asked: "Go through it", about: "Looked at for real: services, breakers, what is outside, response times, and a message the whole way." }) : null;
+    const verify = has("POST", "/api/verify") ? new Pane("Validation checklist", { read: () => post("/api/verify"), draw: checklist, asked: "Go through it", about: "Looked at for real: services, breakers, what is outside, response times, and a message the whole way." }) : null;
     this.panes = [verify, ...this.runbooks.panes, drillsPane()].filter(Boolean);
     fill(place, h("h1", { class: "view-title" }, "Incidents"),
       h("section", { class: "panel", "aria-labelledby": "wrong-title" }, h("h2", { id: "wrong-title" }, "What is wrong now"), this.now),
