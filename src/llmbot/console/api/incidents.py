@@ -83,7 +83,7 @@ def incident_routes(desk: GetDesk) -> APIRouter:
     async def explain() -> dict[str, Any]:
         return dict(desk().explain())
 
-    @routes.post("/verify", summary="Go through the validation checklist, with a message the whole way")
+    @routes.post("/verify", summary="Go through the checklist, with a message the whole way")
     async def verify() -> VerifyShape:
         checks = await desk().verify()
         return VerifyShape(
