@@ -23,8 +23,9 @@ ASK = "[[code]] How does a mutex work?"
 async def opened(browser: Browser, size: str, theme: Any, complaints: Complaints) -> Page:
     """A tab of this size and theme."""
     width, height = SIZES[size]
+    # Without motion: in the middle of a fade no colour is what it is to be.
     context = await browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=theme
+        viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce"
     )
     tab = await context.new_page()
     complaints.watch(tab)
