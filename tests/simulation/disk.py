@@ -150,6 +150,8 @@ class SimulatedDatabase:
         self._open = False
         self._idle: asyncio.Future[None] | None = None
         self._unclean = False
+        self.end_refused = False
+        """Whether the disk took no note of the clean end."""
         self._read_on = DiskConnection(disk)
 
     @property
@@ -242,7 +244,11 @@ class SimulatedDatabase:
         if self._busy or self._queue:
             self._idle = self._loop.create_future()
             await self._idle
-        end_life(self._link.get())
+        try:
+            end_life(self._link.get())
+        except StoreUnavailableError:
+            self.end_refused = True
+            raise
 
     def facts(self) -> DatabaseFacts:
         """See `Database.facts`."""

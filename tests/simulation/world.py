@@ -165,8 +165,7 @@ class World:
         self.note(how)
         self.defects += life.defects
         if life.stopped_cleanly:
-            refused = self.disk.weather.refuses
-            self.leaks += [x for x in life.leaks() if not (refused and "service database" in x)]
+            self.leaks += life.leaks()
         elif life.failed_start:
             self.told[f"start failed: {life.failed_start}"] += 1
         life.kill()
