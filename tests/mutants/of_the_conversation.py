@@ -116,7 +116,7 @@ MUTANTS = (
     Mutant(
         "a message that ends every life is tried for ever",
         "conversation/admission.py",
-        "if job.attempts > self.settings.attempts_max:",
+        "if job.attempts > often * self.settings.attempts_max:",
         "if job.attempts < 0:",
         ("tests/unit/test_admission.py", "tests/unit/test_pipeline.py"),
     ),

@@ -115,3 +115,22 @@ async def test_a_message_that_ended_life_after_life_is_given_up(tmp_path: Path) 
         await t.pipeline.answer(job)
         assert "went wrong" in t.reply(inbound.message_id)
         assert t.models[0].prompts == []
+
+
+@pytest.mark.parametrize(
+    ("attempts", "state", "words"),
+    [(9, "done", "The answer."), (17, "noticed", "went wrong"), (25, "dead", "")],
+)
+async def test_a_stored_answer_outlasts_twice_as_many_ends(
+    tmp_path: Path, attempts: int, state: str, words: str
+) -> None:
+    """What has its whole answer is delivered despite more ends of a life, yet not without end."""
+    async with talk(tmp_path / "db", running=False) as t:
+        inbound = t.question("hello")
+        await t.inbox.accept(inbound, None)
+        job = await t.queue.next()
+        job.attempts, job.answer = attempts, "The answer."
+        await t.pipeline.answer(job)
+        assert job.state.value == state
+        said = [message.content for message in t.discord.ours(100)]
+        assert any(words in each for each in said) if words else not said

@@ -102,7 +102,8 @@ class LimitSettings(Group):
         "ATTEMPTS_MAX",
         5,
         unit="attempts",
-        what="Most attempts at one message before its user gets a notice",
+        what="Most attempts at one message before its user gets a notice; twice as many "
+        "interrupted ones where its answer is stored",
         reason="5: with growing waits they cover minutes of trouble; a sixth rarely helps",
         ge=1,
         le=50,

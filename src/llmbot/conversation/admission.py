@@ -140,7 +140,10 @@ class Admission:
             if self._clock.monotonic() < until:
                 raise SetAsideError(self.set_aside[inbound.channel_id])
             self.let_back(inbound.channel_id)
-        if job.attempts > self.settings.attempts_max:
+        # With its whole answer stored only the delivery is left, which may well be interrupted by
+        # what others did to the process: twice as many lives may end over that.
+        often = 1 if job.answer is None else 2
+        if job.attempts > often * self.settings.attempts_max:
             # An earlier life, or several, ended while this message was being answered.
             raise DefectError(f"given up after {job.attempts} attempts")
         if job.answer is not None or job.in_flight_before or job.noticed == WAITING_NOTICE:

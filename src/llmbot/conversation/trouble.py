@@ -152,7 +152,9 @@ class Trouble:
     # ── deciding ────────────────────────────────────────────────────────────────────────────────
 
     def _next_step(self, job: Job, error: LlmbotError) -> str:
-        if job.attempts > 2 * self.settings.attempts_max:
+        # An answer that is stored is tried for longer, see `Admission.admit`; its notice as long.
+        often = 2 if job.answer is None else 3
+        if job.attempts > often * self.settings.attempts_max:
             # Not even the notice could be given.
             return "dead"
         if isinstance(error, DiscordForbiddenError | DiscordNotFoundError | SetAsideError):
