@@ -385,6 +385,30 @@ async def test_a_notice_of_unknown_fate_is_taken_back_too(tmp_path: Path) -> Non
         assert t.reply(second.message_id) == "Short."
 
 
+async def test_a_notice_of_a_message_that_is_held_is_taken_back_too(tmp_path: Path) -> None:
+    """A later message's notice gives way even while it is held for what was missed before it."""
+    async with talk(tmp_path / "db", running=False) as t:
+        first, later = t.question("first"), t.question("later")
+        for inbound in (first, later):
+            await t.inbox.accept(inbound, None)
+        speaking, waiting = await t.queue.next(), t.queue.waiting(later.message_id)
+        assert waiting is not None
+        async with t.pipeline.delivery.open(waiting, silent=True) as reply:
+            await reply.finish("One moment.")
+        t.inbox.gap.resume(0)
+        assert t.inbox.gap.held(later.message_id) is waiting
+        words = " ".join(f"word{n}" for n in range(500))
+        async with t.pipeline.delivery.open(speaking, silent=True) as reply:
+            await reply.finish(words)
+        t.inbox.gap.over()
+        assert t.queue.waiting(later.message_id) is waiting
+        assert {m.reply_to for m in t.discord.ours(100)} == {first.message_id}
+        async with t.pipeline.delivery.open(waiting, silent=True) as reply:
+            await reply.finish("Short.")
+        asked = [m.reply_to for m in t.discord.ours(100)]
+        assert asked == [first.message_id, first.message_id, later.message_id]
+
+
 async def test_whoever_sheds_a_message_waits_for_its_notice_to_be_taken_back(
     tmp_path: Path,
 ) -> None:

@@ -7,7 +7,7 @@ durable and leaves when its end is stored, so that a kill at any moment loses no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -59,6 +59,8 @@ class JobQueue:
         """How many can be served in good time; None where nobody knows."""
         self.entered: Callable[[Job], None] | None = None
         """Told of each job that waits here for the first time in this life of the process."""
+        self.held_back: Callable[[int], Iterable[Job]] | None = None
+        """The jobs of a channel that wait outside until what was missed before them has come."""
 
     # ── in ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -242,8 +244,23 @@ class JobQueue:
         return first is None or first is job or bool(first.parts)
 
     def behind(self, job: Job) -> list[Job]:
-        """The later messages of its author in its channel that wait, in their order."""
-        return self._fair.behind(job.order_key, job.message_id)
+        """The later messages of its author in its channel that wait, here or held, in order."""
+        later = self._fair.behind(job.order_key, job.message_id)
+        later += (
+            held
+            for held in self._held_in(job.inbound.channel_id)
+            if held.order_key == job.order_key and held.message_id > job.message_id
+        )
+        return sorted(later, key=lambda item: item.message_id)
+
+    def still_waits(self, job: Job) -> bool:
+        """Whether a job waits for its turn, or is held until it may."""
+        return self.waiting(job.message_id) is job or any(
+            held is job for held in self._held_in(job.inbound.channel_id)
+        )
+
+    def _held_in(self, channel_id: int) -> Iterable[Job]:
+        return () if self.held_back is None else self.held_back(channel_id)
 
     def leased(self, message_id: int) -> Job | None:
         """A job that is being answered, or None."""

@@ -253,7 +253,7 @@ class Usher:
         for later in reversed(self._queue.behind(job)):
             if later.inbound.interaction is not None or not (later.parts or later.unsure):
                 continue
-            if self._queue.waiting(later.message_id) is not later:
+            if not self._queue.still_waits(later):
                 continue  # it had its turn, or was shed, while another notice was taken back
             if (taking := self._taking_back.get(later.message_id)) is not None:
                 await taking.wait()  # the notice of a message between them takes it back, too
