@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
@@ -35,6 +36,7 @@ from llmbot.kernel.errors import (
 )
 
 PROBLEMS_SHOWN_MAX = 20
+_GAP = re.compile(r"\{\w+\}")
 
 
 def create_api(
@@ -102,6 +104,7 @@ def build_routes(api: FastAPI) -> None:
         build = getattr(route, "effective_route_contexts", tuple)
         for _ in build():
             pass
+    api.state.offered = _offered(api)
 
 
 async def _wrong_field(request: Request, error: Exception) -> Response:
@@ -131,7 +134,7 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path[:200]}.",
         405: f"{request.method[:20]} is not offered at {request.url.path[:200]}.",
     }
-    codes = {404: "not_found", 405: "method_not_allowed"}
+    codes = {404: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
     status = error.status_code
     return await _refuse(
         request,
@@ -139,8 +142,25 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
         codes.get(status, "refused"),
         told.get(status, "The request was refused."),
         remedy,
-        headers=error.headers,
+        headers=_allow(request, error),
     )
+
+
+def _offered(api: FastAPI) -> list[tuple[re.Pattern[str], str]]:
+    """Each path with its methods; those with the fewest gaps first, as they are meant first."""
+    paths = sorted(api.openapi()["paths"].items(), key=lambda each: each[0].count("{"))
+    return [
+        (re.compile(_GAP.sub("[^/]+", path)), ", ".join(method.upper() for method in methods))
+        for path, methods in paths
+    ]
+
+
+def _allow(request: Request, error: HTTPException) -> Mapping[str, str] | None:
+    """What a 405 must tell (RFC 9110, section 15.5.6); the router names the first route's alone."""
+    for path, methods in getattr(request.app.state, "offered", ()):
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and path.fullmatch(request.url.path):
+            return {"Allow": methods}
+    return error.headers
 
 
 async def _known_error(request: Request, error: Exception) -> Response:
