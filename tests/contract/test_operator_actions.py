@@ -180,6 +180,15 @@ async def test_gets_never_act(tmp_path: Path) -> None:
         assert served.hands.asked == []
 
 
+async def test_a_refused_method_tells_which_are_offered(tmp_path: Path) -> None:
+    """A 405 names the methods of exactly this path (RFC 9110, section 15.5.6)."""
+    async with serving(tmp_path) as served:
+        for path, methods in (("/api/admin/gc", "POST"), ("/api/health/live", "GET")):
+            answer = await served.call(path, "OPTIONS")
+            assert answer.status == 405
+            assert [value for name, value in answer.headers if name.lower() == "allow"] == [methods]
+
+
 async def test_names_with_slashes_and_worse_are_only_looked_up(tmp_path: Path) -> None:
     """Whatever stands where a name should is handed over as a name, bounded in its length."""
     async with serving(tmp_path) as served:

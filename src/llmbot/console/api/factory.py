@@ -24,6 +24,7 @@ from llmbot.console.api.models import ProblemShape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
 from llmbot.console.dashboard.entrance import Entrance
 from llmbot.console.dashboard.routes import dashboard_routes
+from llmbot.console.dashboard.sections import offered
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.gate import Gate, GateSettings, Guesses
 from llmbot.console.views import Views
@@ -36,7 +37,7 @@ from llmbot.kernel.errors import (
 )
 
 PROBLEMS_SHOWN_MAX = 20
-_GAP = re.compile(r"\{\w+\}")
+_GAP = re.compile(r"\{[\w:]+\}")
 
 
 def create_api(
@@ -79,6 +80,7 @@ def create_api(
     for routes in routers:
         api.include_router(routes)
     api.state.desk = desk
+    api.state.offered = _offered(routers)
     guesses = Guesses(gate.tokens, clock)
     entrance = None
     if dashboard is not None:
@@ -104,7 +106,6 @@ def build_routes(api: FastAPI) -> None:
         build = getattr(route, "effective_route_contexts", tuple)
         for _ in build():
             pass
-    api.state.offered = _offered(api)
 
 
 async def _wrong_field(request: Request, error: Exception) -> Response:
@@ -146,12 +147,15 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
     )
 
 
-def _offered(api: FastAPI) -> list[tuple[re.Pattern[str], str]]:
+def _offered(routers: Sequence[APIRouter]) -> list[tuple[re.Pattern[str], str]]:
     """Each path with its methods; those with the fewest gaps first, as they are meant first."""
-    paths = sorted(api.openapi()["paths"].items(), key=lambda each: each[0].count("{"))
+    found: dict[str, list[str]] = {}
+    for method, paths in offered(routers).items():
+        for path in paths:
+            found.setdefault(path, []).append(method)
     return [
-        (re.compile(_GAP.sub("[^/]+", path)), ", ".join(method.upper() for method in methods))
-        for path, methods in paths
+        (re.compile(_GAP.sub("[^/]+", path)), ", ".join(sorted(methods)))
+        for path, methods in sorted(found.items(), key=lambda each: each[0].count("{"))
     ]
 
 
