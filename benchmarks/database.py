@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import quantiles
 
 from llmbot.kernel.clock import SystemClock
-from llmbot.storage.database import Migration, Session, open_database
+from llmbot.storage.database.opening import Migration, Session, open_database
 
 SCHEMA = (
     "CREATE TABLE bench_claims (message_id INTEGER PRIMARY KEY, seen_s REAL NOT NULL)",

@@ -20,11 +20,11 @@ from time import perf_counter
 
 import psutil
 
-from llmbot.conversation.conversations import CONVERSATIONS, Conversation
-from llmbot.conversation.memory import Remembered
+from llmbot.conversation.memory.conversations import CONVERSATIONS, Conversation
+from llmbot.conversation.memory.journal import Remembered
 from llmbot.kernel.clock import SystemClock
-from llmbot.storage.document_kinds import Kinds
-from llmbot.storage.documents import DocumentStore, StoreSettings
+from llmbot.storage.documents.kinds import Kinds
+from llmbot.storage.documents.store import DocumentStore, StoreSettings
 
 TURNS = 40
 TEXT = "Words of a question or an answer, as long as people write them on most days. " * 2

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import psutil
 
-from llmbot.console.cli_client import CommandError, NotRunningError, Remote
-from llmbot.console.drill_demo import own_demo
+from llmbot.console.cli.client import CommandError, NotRunningError, Remote
+from llmbot.console.drills.demo import own_demo
 from llmbot.kernel.clock import Clock, SystemClock
 from llmbot.storage.instance import InstanceFacts, read_instance
 

@@ -10,7 +10,7 @@ import uvloop
 from benchmarks.lag import watched
 
 from llmbot.app.run import run_bot
-from llmbot.app.settings import load_settings
+from llmbot.app.settings.tree import load_settings
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ def main() -> None:
         sys.stdout.write(f"llmbot {__version__}\n")
         return
     from llmbot.app.cli_entry import AppEntry  # noqa: PLC0415 - see above
-    from llmbot.console.cli import main as command_line  # noqa: PLC0415 - see above
+    from llmbot.console.cli.main import main as command_line  # noqa: PLC0415 - see above
 
     sys.exit(command_line(AppEntry()))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import llmbot
-from llmbot.app.settings import Settings
-from llmbot.app.settings_fields import settings_of
+from llmbot.app.settings.fields import settings_of
+from llmbot.app.settings.tree import Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"

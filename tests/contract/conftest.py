@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol
 
 import pytest
 
-from llmbot.adapters.gemini import GeminiModels
-from llmbot.adapters.openai_compatible import OpenAiCompatibleModels
+from llmbot.adapters.models.gemini import GeminiModels
+from llmbot.adapters.models.openai_compatible import OpenAiCompatibleModels
 from llmbot.conversation.ports import Model
 from llmbot.kernel.clock import SystemClock
 

@@ -12,9 +12,9 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from llmbot.adapters.discord_gateway import DiscordConnection
-from llmbot.adapters.discord_session import LadderSettings
-from llmbot.adapters.discord_sync import CommandMemory
+from llmbot.adapters.discord.command_sync import CommandMemory
+from llmbot.adapters.discord.gateway import DiscordConnection
+from llmbot.adapters.discord.session import LadderSettings
 from llmbot.conversation.messages import (
     ChannelMessage,
     CommandDefinition,

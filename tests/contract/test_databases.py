@@ -27,7 +27,7 @@ from llmbot.kernel.errors import (
     ShuttingDownError,
     StoreUnavailableError,
 )
-from llmbot.storage.database import Database, Migration, Row, Session, open_database
+from llmbot.storage.database.opening import Database, Migration, Row, Session, open_database
 
 SCHEMA = Migration(
     1,
@@ -442,7 +442,7 @@ async def test_stop_twice_at_once(url: str) -> None:
 DIES = """
 import asyncio, os, sys
 from llmbot.kernel.clock import SystemClock
-from llmbot.storage.database import Migration, open_database
+from llmbot.storage.database.opening import Migration, open_database
 
 async def main():
     schema = [Migration(1, ())]

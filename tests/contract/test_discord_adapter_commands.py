@@ -19,7 +19,7 @@ from tests.contract.discord_adapter import (
 )
 from tests.contract.simulated_discord import Running, running
 
-from llmbot.adapters import discord_commands
+from llmbot.adapters.discord import commands as discord_commands
 from llmbot.conversation.messages import (
     CommandDefinition,
     CommandOption,

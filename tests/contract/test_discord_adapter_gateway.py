@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.contract.discord_adapter import PATIENCE_S, QUICK, Client, client, connected, soon
 from tests.contract.simulated_discord import Running, running
 
-from llmbot.adapters.discord_facts import GatewayState
+from llmbot.adapters.discord.facts import GatewayState
 from llmbot.conversation.messages import Source
 from llmbot.kernel.errors import CredentialsError, IntentsError, StartupError
 from llmbot.kernel.events import GatewayChanged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.contract.discord_adapter import client, connected, lesser, said, soon
 
-from llmbot.adapters.discord_facts import GatewayState
+from llmbot.adapters.discord.facts import GatewayState
 
 
 async def test_minimal_server_is_enough() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from llmbot.console.cli_client import CommandError, NotRunningError, Remote
-from llmbot.console.drill_demo import own_demo
-from llmbot.console.drill_runner import DrillRunner
+from llmbot.console.cli.client import CommandError, NotRunningError, Remote
+from llmbot.console.drills.demo import own_demo
+from llmbot.console.drills.runner import DrillRunner
 from llmbot.kernel.clock import SystemClock
-from llmbot.operations.drills import DRILLS
+from llmbot.operations.drills.drills import DRILLS
 from llmbot.storage.instance import read_instance
 
 PATIENCE_S = 60.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.operators import House, Served, serving
 
 from llmbot.console.api.problem import SECURITY_HEADERS
-from llmbot.console.gate import GateSettings
+from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import Life
 from llmbot.kernel.clock import ManualClock
 

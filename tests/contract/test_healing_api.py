@@ -12,16 +12,16 @@ from fastapi import FastAPI
 from tests.support.control_plane import Plane, plane
 from tests.support.plant import RecordingHand, SetPlant
 
-from llmbot.app.healing_desk import BotDesk
+from llmbot.app.healing.desk import BotDesk
 from llmbot.console.api.incidents import incident_routes
 from llmbot.console.api.runbooks import runbook_routes
 from llmbot.console.desk import Desk
 from llmbot.kernel.clock import ManualClock
-from llmbot.operations.catalog.shelf import RUNBOOKS
+from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.executor import Order, Outcome, Result
-from llmbot.operations.incidents import Incident
+from llmbot.operations.incidents.incidents import Incident
+from llmbot.operations.incidents.report import as_markdown
 from llmbot.operations.ports import Check
-from llmbot.operations.report import as_markdown
 from llmbot.operations.runbook import Runbook
 
 
@@ -45,7 +45,7 @@ class PlaneDesk:
 
     async def note(self, key: str, text: str, by: str) -> bool:
         """See `Desk`."""
-        return await self.house.healing.casebook.note(key, text, by)
+        return await self.house.healing.incident_log.note(key, text, by)
 
     def runbooks(self) -> Sequence[Runbook]:
         """See `Desk`."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 import pytest
 
-from llmbot.adapters.gemini import GeminiModels
-from llmbot.adapters.openai_compatible import OpenAiCompatibleModels
+from llmbot.adapters.models.gemini import GeminiModels
+from llmbot.adapters.models.openai_compatible import OpenAiCompatibleModels
 from llmbot.conversation.ports import Finish, ModelDeadlines, Prompt, Role, Turn
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import RefusedError, TransientError

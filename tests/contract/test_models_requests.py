@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmbot.adapters.gemini import GeminiModels
-from llmbot.adapters.openai_compatible import OpenAiCompatibleModels
+from llmbot.adapters.models.gemini import GeminiModels
+from llmbot.adapters.models.openai_compatible import OpenAiCompatibleModels
 from llmbot.conversation.ports import Blob, Finish, Model, ModelDeadlines, Prompt, Role, Turn
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import (
@@ -160,7 +160,7 @@ async def test_no_proxy_to_this_machine(
 async def test_sdks_are_imported_late() -> None:
     """Importing the adapters imports neither SDK."""
     code = (
-        "import sys, llmbot.adapters.gemini, llmbot.adapters.openai_compatible;"
+        "import sys, llmbot.adapters.models.gemini, llmbot.adapters.models.openai_compatible;"
         "print({'google.genai', 'openai', 'aiohttp'} & set(sys.modules))"
     )
     process = await asyncio.create_subprocess_exec(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmbot.adapters.gemini import GeminiModels
-from llmbot.adapters.openai_compatible import OpenAiCompatibleModels
+from llmbot.adapters.models.gemini import GeminiModels
+from llmbot.adapters.models.openai_compatible import OpenAiCompatibleModels
 from llmbot.conversation.ports import (
     Blob,
     Finish,

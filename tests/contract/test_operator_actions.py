@@ -20,7 +20,7 @@ from llmbot.console.actions import (
     WrongOptionError,
 )
 from llmbot.kernel.errors import BreakerOpenError, DiscordUnavailableError
-from llmbot.operations.audit_files import NAME, verify
+from llmbot.operations.audit.files import NAME, verify
 
 RESET = "/api/admin/circuit/reset/gemini"
 

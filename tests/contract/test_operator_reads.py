@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tests.support.operators import House, service, serving
 
-from llmbot.app.supervisor import ServiceState
+from llmbot.app.lifecycle.supervisor import ServiceState
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS
 from llmbot.console.api.problem import SECURITY_HEADERS
 from llmbot.console.api.server import OperatorApi
-from llmbot.console.gate import GateSettings
+from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import Health, Life, PartView, judge
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import PortTakenError

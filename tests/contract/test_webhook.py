@@ -12,11 +12,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from llmbot.app.healing_channels import Webhook
+from llmbot.app.healing.channels import Webhook
 from llmbot.kernel.clock import ManualClock, SystemClock
-from llmbot.operations.casebook import IncidentChanged
+from llmbot.operations.incidents.log import IncidentChanged
+from llmbot.operations.incidents.notify import Notifier
 from llmbot.operations.journal import Journal
-from llmbot.operations.notify import Notifier
 
 SECRET = "between-us"
 CHANGE = IncidentChanged("inc-1", "opened", "P1", "A model's provider answers with errors")

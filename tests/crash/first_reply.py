@@ -22,12 +22,12 @@ from tests.crash.harness.processes import Pace
 from tests.crash.harness.run import Stage, stage
 from tests.crash.harness.talk import PLACES
 
-from llmbot.conversation.conversations import CONVERSATIONS, Conversation
-from llmbot.conversation.memory import Remembered
+from llmbot.conversation.memory.conversations import CONVERSATIONS, Conversation
+from llmbot.conversation.memory.journal import Remembered
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.ids import snowflake_at
-from llmbot.storage.document_kinds import Kinds
-from llmbot.storage.documents import DocumentStore
+from llmbot.storage.documents.kinds import Kinds
+from llmbot.storage.documents.store import DocumentStore
 
 AIM_S = 2.0
 PATIENCE_S = 120.0

@@ -29,11 +29,11 @@ from typing import NoReturn
 from tests.support.documents import KINDS, NOTE, Note, note
 
 from llmbot.kernel.clock import Random, SystemClock
-from llmbot.storage.database import Migration, Session, open_database
-from llmbot.storage.document_facts import DataEdited, DataInvalid, DataLost
-from llmbot.storage.document_reader import DocumentReader
-from llmbot.storage.document_recovery import DocumentShelf
-from llmbot.storage.documents import DocumentStore, StoreSettings
+from llmbot.storage.database.opening import Migration, Session, open_database
+from llmbot.storage.documents.facts import DataEdited, DataInvalid, DataLost
+from llmbot.storage.documents.reader import DocumentReader
+from llmbot.storage.documents.recovery import DocumentShelf
+from llmbot.storage.documents.store import DocumentStore, StoreSettings
 from llmbot.storage.filesystem import RealFileSystem
 
 DOCUMENTS = 12

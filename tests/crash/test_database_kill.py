@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from llmbot.kernel.clock import Random, SystemClock
-from llmbot.storage.database import Database, Migration, Session, open_database
+from llmbot.storage.database.opening import Database, Migration, Session, open_database
 
 SCHEMA = (
     Migration(
@@ -30,7 +30,7 @@ SCHEMA = (
 WRITER = """
 import asyncio, os, sys
 from llmbot.kernel.clock import SystemClock
-from llmbot.storage.database import Migration, open_database
+from llmbot.storage.database.opening import Migration, open_database
 
 path, life, first, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 

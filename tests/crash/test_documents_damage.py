@@ -10,10 +10,10 @@ from tests.support.disk import SimulatedDisk
 from tests.support.documents import ONE, Note, note, shelf
 
 from llmbot.kernel.clock import ManualClock
-from llmbot.storage.document_facts import DataInvalid, DataLost, DataRecovered, Source, Status
-from llmbot.storage.document_format import HEADER, decode
-from llmbot.storage.document_recovery import DocumentShelf
-from llmbot.storage.document_writer import Saving
+from llmbot.storage.documents.facts import DataInvalid, DataLost, DataRecovered, Source, Status
+from llmbot.storage.documents.format import HEADER, decode
+from llmbot.storage.documents.recovery import DocumentShelf
+from llmbot.storage.documents.writer import Saving
 
 OLD, NEW = note(2), note(3)
 MASKS = (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0x55, 0xFF)

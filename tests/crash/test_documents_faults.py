@@ -12,9 +12,9 @@ from tests.support.documents import ONE, Note, note, shelf
 
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import LlmbotError
-from llmbot.storage.document_facts import DataLost
-from llmbot.storage.document_recovery import DocumentShelf
-from llmbot.storage.document_writer import Saving
+from llmbot.storage.documents.facts import DataLost
+from llmbot.storage.documents.recovery import DocumentShelf
+from llmbot.storage.documents.writer import Saving
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
 

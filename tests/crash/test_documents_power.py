@@ -10,9 +10,9 @@ from tests.support.disk import SimulatedDisk, WatchedDisk
 from tests.support.documents import NOTE, ONE, Note, note, shelf
 
 from llmbot.kernel.clock import ManualClock
-from llmbot.storage.document_facts import DataLost
-from llmbot.storage.document_recovery import DocumentShelf
-from llmbot.storage.document_writer import Saving
+from llmbot.storage.documents.facts import DataLost
+from llmbot.storage.documents.recovery import DocumentShelf
+from llmbot.storage.documents.writer import Saving
 
 TWO = NOTE.ref(2)
 

@@ -13,8 +13,8 @@ from tests.support.tiny_disk import fill, tiny_disk
 
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import StoreUnavailableError
-from llmbot.storage.document_admin import DocumentAdmin
-from llmbot.storage.documents import DocumentStore, StoreSettings
+from llmbot.storage.documents.admin import DocumentAdmin
+from llmbot.storage.documents.store import DocumentStore, StoreSettings
 
 SCRIPT = Path(__file__).parents[3] / "shared/seed/scripts/datastore-recovery.sh"
 QUICK = StoreSettings(retry_first_s=0.02, retry_max_s=0.05)

@@ -10,7 +10,7 @@ from tests.support.conversation import talk
 from tests.support.discord import MemoryDiscord
 from tests.support.tiny_disk import fill, tiny_disk
 
-from llmbot.conversation.credit import AnsweredOnCredit, Credit
+from llmbot.conversation.intake.credit import AnsweredOnCredit, Credit
 
 
 async def converse(disk: Path) -> None:

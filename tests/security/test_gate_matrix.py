@@ -11,8 +11,8 @@ import pytest
 from tests.support.operators import Served, parse, serving
 
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS
-from llmbot.console.gate import GateSettings
-from llmbot.console.roles import Role
+from llmbot.console.gate.gate import GateSettings
+from llmbot.console.gate.roles import Role
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import SettingsError
 

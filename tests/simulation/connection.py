@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from llmbot.adapters.discord_commands import APPLICATION_COMMAND, CommandDesk
-from llmbot.adapters.discord_facts import GatewayState
-from llmbot.adapters.discord_rest import DiscordRestAdapter
-from llmbot.adapters.discord_session import (
+from llmbot.adapters.discord.commands import APPLICATION_COMMAND, CommandDesk
+from llmbot.adapters.discord.facts import GatewayState
+from llmbot.adapters.discord.rest import DiscordRestAdapter
+from llmbot.adapters.discord.session import (
     End,
     Ending,
     IdentifyBudget,
@@ -24,7 +24,7 @@ from llmbot.adapters.discord_session import (
     LadderSettings,
     Session,
 )
-from llmbot.adapters.discord_tasks import Tasks
+from llmbot.adapters.discord.tasks import Tasks
 from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.messages import (
     Inbound,

@@ -17,11 +17,11 @@ from typing import TypeVar
 
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.errors import LlmbotError, ShuttingDownError, StoreUnavailableError
-from llmbot.storage.database import DatabaseFacts, Migration, Row, Value, Work
-from llmbot.storage.group_commit import GroupCommit, Link, run_unit
-from llmbot.storage.migrations import begin_life, end_life, migrate
-from llmbot.storage.sqlite_connection import classify
-from llmbot.storage.worker import Unit
+from llmbot.storage.database.group_commit import GroupCommit, Link, run_unit
+from llmbot.storage.database.migrations import begin_life, end_life, migrate
+from llmbot.storage.database.opening import DatabaseFacts, Migration, Row, Value, Work
+from llmbot.storage.database.sqlite_connection import classify
+from llmbot.storage.database.worker import Unit
 from tests.simulation.loop import LifeLoop, Timeline
 
 T = TypeVar("T")

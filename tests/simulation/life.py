@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from llmbot.adapters.discord_gateway import DiscordConnection
-from llmbot.adapters.files import HttpFileFetcher
+from llmbot.adapters.discord.files import HttpFileFetcher
+from llmbot.adapters.discord.gateway import DiscordConnection
 from llmbot.adapters.host import Host
-from llmbot.adapters.pictures import PictureConverter
+from llmbot.adapters.models.pictures import PictureConverter
 from llmbot.app.bootstrap import Outside, build
 from llmbot.app.documents import kinds_of
 from llmbot.app.models import ModelChain, _guarded
 from llmbot.app.parts import Bot, Edges, House, Mechanisms
-from llmbot.app.settings import Settings
+from llmbot.app.settings.tree import Settings
 from llmbot.conversation.commands.handlers import BotState
+from llmbot.conversation.ledger.schema import MIGRATIONS
 from llmbot.conversation.ports import GatewayHandler
-from llmbot.conversation.schema import MIGRATIONS
 from llmbot.kernel.clock import Random
 from llmbot.kernel.events import EventBus, JobFailed, Published, TaskDied
 from llmbot.kernel.ids import Owner
 from llmbot.resilience.mutex import Mutexes
-from llmbot.storage.database import Database
-from llmbot.storage.documents import DocumentStore
+from llmbot.storage.database.opening import Database
+from llmbot.storage.documents.store import DocumentStore
 from tests.simulation.connection import GatewayWeather, SimulatedConnection
 from tests.simulation.disk import Disk, SimulatedDatabase
 from tests.simulation.loop import LifeLoop, SimulatedClock, Timeline

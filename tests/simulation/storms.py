@@ -7,7 +7,7 @@ from dataclasses import fields
 from math import isinf
 from typing import TYPE_CHECKING, TypeVar
 
-from llmbot.adapters.discord_session import End
+from llmbot.adapters.discord.session import End
 from tests.simulation.connection import GatewayWeather, Line
 from tests.simulation.disk import DiskWeather
 from tests.simulation.model import ModelWeather

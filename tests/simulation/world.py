@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from llmbot.adapters.discord_facts import GatewayState
+from llmbot.adapters.discord.facts import GatewayState
 from llmbot.kernel.clock import Random
 from tests.simulation.disk import Disk
 from tests.simulation.life import Life, Outdoors, Weather, settings_of

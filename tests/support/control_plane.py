@@ -10,19 +10,19 @@ from pathlib import Path
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus
 from llmbot.operations.approvals import Approvals
-from llmbot.operations.burn import BurnRates
-from llmbot.operations.casebook import Casebook
 from llmbot.operations.executor import Executor, Mode
 from llmbot.operations.guardrails import Rails, RailSettings
 from llmbot.operations.healing import Healing
-from llmbot.operations.incidents import Incidents
+from llmbot.operations.incidents.burn_rate import BurnRates
+from llmbot.operations.incidents.incidents import Incidents
+from llmbot.operations.incidents.log import IncidentLog
 from llmbot.operations.journal import Journal
 from llmbot.operations.pacing import Pacing
 from llmbot.operations.ports import Hand
-from llmbot.operations.sensors import Senses
-from llmbot.operations.sensors_inside import inside_sensors
-from llmbot.operations.sensors_outside import outside_sensors
-from llmbot.operations.tally import Tally
+from llmbot.operations.sensing.inside import inside_sensors
+from llmbot.operations.sensing.outside import outside_sensors
+from llmbot.operations.sensing.recent_events import RecentEvents
+from llmbot.operations.sensing.sensors import Senses
 from tests.support.plant import SetPlant
 
 
@@ -56,7 +56,7 @@ def plane(
     mode: Mode = Mode.ACT,
     started_s: float = float("-inf"),
 ) -> Plane:
-    """Put it together as `app/healing_wiring.py` does."""
+    """Put it together as `app/healing/wiring.py` does."""
     bus = EventBus(clock)
     journal = Journal(folder, clock, lambda text: text)
     rails = Rails(clock, settings or RailSettings(), started_s)
@@ -66,14 +66,14 @@ def plane(
     executor = Executor(
         plant, hand, journal, rails, approvals, clock, new_id, mode=mode, documents=lambda: 100
     )
-    casebook = Casebook(incidents, journal, bus, clock, new_id)
+    incident_log = IncidentLog(incidents, journal, bus, clock, new_id)
     for hear in (incidents.hear, rails.hear, approvals.hear, executor.hear):
         journal.subscribe(hear)
     sensors = (*outside_sensors(), *inside_sensors())
-    senses = Senses(sensors, plant, Tally(bus, clock), clock, burn=BurnRates(bus, clock))
+    senses = Senses(sensors, plant, RecentEvents(bus, clock), clock, burn=BurnRates(bus, clock))
 
     async def collect(_: str) -> None:
         pass
 
-    healing = Healing(senses, plant, rails, executor, casebook, Pacing(clock), collect, clock)
+    healing = Healing(senses, plant, rails, executor, incident_log, Pacing(clock), collect, clock)
     return Plane(bus, plant, journal, rails, approvals, executor, incidents, healing)

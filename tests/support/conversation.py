@@ -8,50 +8,50 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmbot.adapters.pictures import PictureConverter
+from llmbot.adapters.models.pictures import PictureConverter
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission, AdmissionSettings
-from llmbot.conversation.answer_cache import AnswerCache, CacheSettings
 from llmbot.conversation.attachments import AttachmentReader, AttachmentSettings
-from llmbot.conversation.backfill import Backfill, BackfillSettings
-from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.context import ContextBuilder, ContextSettings
-from llmbot.conversation.context_facts import LargeContextSettings
-from llmbot.conversation.context_files import ContextFiles
-from llmbot.conversation.context_keeping import ContextKeeper
-from llmbot.conversation.context_mending import Mending
-from llmbot.conversation.context_reading import Reader
-from llmbot.conversation.context_sources import HistoryReader
-from llmbot.conversation.context_writing import ContextWriter
 from llmbot.conversation.controls import Controls
-from llmbot.conversation.conversations import CONVERSATIONS
-from llmbot.conversation.dead_letters import DeadLetters
 from llmbot.conversation.delivery import Delivery, DeliverySettings
-from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
-from llmbot.conversation.elsewhere import Elsewhere
 from llmbot.conversation.generation import Generation, GenerationSettings
-from llmbot.conversation.house_rules import HouseRules, Personas
 from llmbot.conversation.inbound import Inbox
-from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.large.facts import LargeContextSettings
+from llmbot.conversation.large.files import ContextFiles
+from llmbot.conversation.large.reading import Reader
+from llmbot.conversation.large.retention import ContextKeeper
+from llmbot.conversation.large.retries import Mending
+from llmbot.conversation.large.sources import HistoryReader
+from llmbot.conversation.large.writing import ContextWriter
 from llmbot.conversation.large_context import LargeContexts
-from llmbot.conversation.load import Load
-from llmbot.conversation.memory import MemoryJournal
-from llmbot.conversation.memory_documents import ConversationMemory
+from llmbot.conversation.ledger.dead_letters import DeadLetters
+from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.ledger.schema import MIGRATIONS
+from llmbot.conversation.memory.conversations import CONVERSATIONS
+from llmbot.conversation.memory.documents import ConversationMemory
+from llmbot.conversation.memory.journal import MemoryJournal
+from llmbot.conversation.memory.recent import RecentMessages
 from llmbot.conversation.messages import ChannelMessage, Inbound
+from llmbot.conversation.missed.backfill import Backfill, BackfillSettings
+from llmbot.conversation.missed.catchup import CatchUp
+from llmbot.conversation.models.answer_cache import AnswerCache, CacheSettings
 from llmbot.conversation.modes import Modes
-from llmbot.conversation.pace import Pace
-from llmbot.conversation.parking import Parking
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.ports import DiscordRest
-from llmbot.conversation.preferences import USERS
 from llmbot.conversation.queue import JobQueue
-from llmbot.conversation.recent import RecentMessages
-from llmbot.conversation.schema import MIGRATIONS
-from llmbot.conversation.server_settings import SERVERS
+from llmbot.conversation.replies.direct_message import Elsewhere
+from llmbot.conversation.replies.discord_guard import DISCORD_BREAKER, GuardedDiscord
+from llmbot.conversation.replies.pace import Pace
+from llmbot.conversation.rules.effective import EffectiveRules, Personas
+from llmbot.conversation.rules.preferences import USERS
+from llmbot.conversation.rules.server_settings import SERVERS
 from llmbot.conversation.trouble import Trouble, TroubleSettings
 from llmbot.conversation.turns import Turns
-from llmbot.conversation.usher import Usher, UsherSettings
+from llmbot.conversation.waiting.announcements import Announcements, AnnouncementSettings
+from llmbot.conversation.waiting.load import Load
+from llmbot.conversation.waiting.parking import Parking
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random, SystemClock
 from llmbot.kernel.errors import DiscordUnavailableError, ModelRateLimitedError
@@ -64,9 +64,9 @@ from llmbot.resilience.degradation import DegradationLadder
 from llmbot.resilience.limits import WindowFacts
 from llmbot.resilience.mutex import Mutexes
 from llmbot.resilience.retry import RetryPolicy, RetrySettings
-from llmbot.storage.database import Database, open_database
-from llmbot.storage.document_kinds import Kinds
-from llmbot.storage.documents import DocumentStore
+from llmbot.storage.database.opening import Database, open_database
+from llmbot.storage.documents.kinds import Kinds
+from llmbot.storage.documents.store import DocumentStore
 from llmbot.storage.filesystem import FileSystem, RealFileSystem
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import ScriptedModel
@@ -152,9 +152,9 @@ class Talk:
     cache: AnswerCache
     parking: Parking
     load: Load
-    usher: Usher
+    announcements: Announcements
     documents: DocumentStore
-    rules: HouseRules
+    rules: EffectiveRules
     large: LargeContexts
     mutexes: Mutexes
 
@@ -267,7 +267,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     way: Callable[[MemoryDiscord], DiscordRest] = lambda discord: discord,
     grace_s: float = 5.0,
     quick: BreakerSettings | None = None,
-    usher: UsherSettings | None = None,
+    announcements: AnnouncementSettings | None = None,
     context: ContextSettings | None = None,
     large: LargeContextSettings | None = None,
     disk: FileSystem | None = None,
@@ -327,7 +327,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         was_unclean=lambda: database.was_unclean,
     )
     pool = AdaptivePool(clock, PoolSettings(limit_max=workers, limit_start=workers))
-    waits = patience_of(queue, pool, generation, guarded, replies, modes, bus, clock, usher)
+    waits = patience_of(queue, pool, generation, guarded, replies, modes, bus, clock, announcements)
     cache = AnswerCache(clock, "", CacheSettings())
     settling = Trouble(
         queue,
@@ -341,7 +341,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         load=waits.load,
         held_s=modes.held_s,
     )
-    rules = HouseRules(documents, bus, lambda: Personas("Be kind.", {"pirate": "Say arr."}))
+    rules = EffectiveRules(documents, bus, lambda: Personas("Be kind.", {"pirate": "Say arr."}))
     await rules.load()
     elsewhere = Elsewhere(guarded, rules.judged, bus)
     settling.tell_elsewhere, inbox.muted = elsewhere.tell, elsewhere.muted
@@ -366,7 +366,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         replies,
         acknowledgement,
         settling,
-        waits.usher,
+        waits.announcements,
         cache,
         inbox.changes,
         Turns(mutexes),
@@ -385,7 +385,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     whole = Talk(
         discord, scripted, database, store, queue, inbox, recent, memory, builder, pipeline, crew,
         catch_up, breakers, bus, clock, files, limits, iter(range(start, start + 10**9, 1000)),
-        modes, controls, cache, waits.parking, waits.load, waits.usher,
+        modes, controls, cache, waits.parking, waits.load, waits.announcements,
         documents, rules, contexts, mutexes,
     )  # fmt: skip
     for job in await store.unfinished():
@@ -394,7 +394,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     if catching_up:
         await inbox.continue_from()
         await catch_up.load()
-    runs = (crew.run, waits.usher.run, waits.parking.run) if running else ()
+    runs = (crew.run, waits.announcements.run, waits.parking.run) if running else ()
     tasks = [asyncio.create_task(run()) for run in runs]
     tasks += [asyncio.create_task(catch_up.run())] if catching_up else []
     try:
@@ -404,7 +404,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await waits.usher.drain()
+        await waits.announcements.drain()
         await crew.drain(grace_s)
         await contexts.drain()
         await inbox.close()

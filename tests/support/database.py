@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmbot.kernel.errors import LlmbotError
-from llmbot.storage.database import Database, DatabaseFacts, Work
+from llmbot.storage.database.opening import Database, DatabaseFacts, Work
 
 T = TypeVar("T")
 

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import Event
-from llmbot.storage.document_kinds import Kind, Kinds, Ref, model_kind
-from llmbot.storage.document_reader import DocumentReader
-from llmbot.storage.document_recovery import DocumentShelf
-from llmbot.storage.document_writer import unavailable
+from llmbot.storage.documents.kinds import Kind, Kinds, Ref, model_kind
+from llmbot.storage.documents.reader import DocumentReader
+from llmbot.storage.documents.recovery import DocumentShelf
+from llmbot.storage.documents.writer import unavailable
 from llmbot.storage.filesystem import FileSystem
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ import pytest
 from fastapi import APIRouter
 
 from llmbot.app.cli_entry import AppEntry
-from llmbot.console.cli import main
-from llmbot.console.gate import GateSettings
+from llmbot.console.cli.main import main
+from llmbot.console.gate.gate import GateSettings
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.ids import this_owner
 from llmbot.storage.instance import acquire

@@ -12,11 +12,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from llmbot.app.supervisor import ServiceFacts, ServiceState
+from llmbot.app.lifecycle.supervisor import ServiceFacts, ServiceState
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.actions import Asked, Done, UnknownTargetError
 from llmbot.console.api.server import OperatorApi
-from llmbot.console.facts import (
+from llmbot.console.facts.audit import AuditFacts
+from llmbot.console.facts.contexts import ContextsFacts
+from llmbot.console.facts.facts import (
     CircuitFacts,
     DeadlockFacts,
     DegradationFacts,
@@ -33,22 +35,20 @@ from llmbot.console.facts import (
     Spread,
     WorkerFacts,
 )
-from llmbot.console.facts_audit import AuditFacts
-from llmbot.console.facts_contexts import ContextsFacts
-from llmbot.console.facts_figures import (
+from llmbot.console.facts.figures import (
     DiscordMetrics,
     LedgerFacts,
     ProviderMetrics,
     QueueMetrics,
     StoryFacts,
 )
-from llmbot.console.gate import GateSettings
+from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import CheckView, ConfigView, Life, PartView, ServiceView
 from llmbot.kernel.clock import Clock, SystemClock
 from llmbot.kernel.events import EventBus
-from llmbot.operations.audit import AuditTrail
-from llmbot.operations.audit_files import tail
-from llmbot.operations.audit_lines import AuditRecord
+from llmbot.operations.audit.files import tail
+from llmbot.operations.audit.lines import AuditRecord
+from llmbot.operations.audit.trail import AuditTrail
 from llmbot.resilience.mutex import Mutexes
 
 SPREAD = Spread(1, 2, 3, 4, 5)

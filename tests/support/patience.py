@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llmbot.conversation.delivery import Delivery
-from llmbot.conversation.discord_guard import GuardedDiscord
 from llmbot.conversation.generation import Candidate, Generation
-from llmbot.conversation.guards import ModelGuard, ModelLimits
-from llmbot.conversation.load import Load
+from llmbot.conversation.models.guards import ModelGuard, ModelLimits
 from llmbot.conversation.modes import Modes
-from llmbot.conversation.parking import Away, Parking
 from llmbot.conversation.queue import JobQueue
-from llmbot.conversation.usher import Usher, UsherSettings
+from llmbot.conversation.replies.discord_guard import GuardedDiscord
+from llmbot.conversation.waiting.announcements import Announcements, AnnouncementSettings
+from llmbot.conversation.waiting.load import Load
+from llmbot.conversation.waiting.parking import Away, Parking
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus
 from llmbot.resilience.breaker_facts import BreakerSettings
@@ -50,7 +50,7 @@ class Patience:
 
     load: Load
     parking: Parking
-    usher: Usher
+    announcements: Announcements
 
 
 def patience_of(
@@ -62,7 +62,7 @@ def patience_of(
     modes: Modes,
     bus: EventBus,
     clock: Clock,
-    settings: UsherSettings | None,
+    settings: AnnouncementSettings | None,
 ) -> Patience:
     """As `app/patience.py` puts them together, without the shedding of those who wait too long."""
     load = Load(
@@ -70,8 +70,11 @@ def patience_of(
     )
     prospects = {Away.MODEL: generation.prospect, Away.DISCORD: discord.prospect}
     parking = Parking(queue, prospects, lambda: pool.limit, bus, clock)
-    settings = settings or UsherSettings(silence_s=delivery.settings.silence_s)
-    usher = Usher(queue, delivery, load, modes, bus, clock, settings)
-    delivery.words_for_silence, delivery.make_room = usher.words_for_silence, usher.make_room
-    queue.entered = usher.entered
-    return Patience(load, parking, usher)
+    settings = settings or AnnouncementSettings(silence_s=delivery.settings.silence_s)
+    announcements = Announcements(queue, delivery, load, modes, bus, clock, settings)
+    delivery.words_for_silence, delivery.make_room = (
+        announcements.words_for_silence,
+        announcements.make_room,
+    )
+    queue.entered = announcements.entered
+    return Patience(load, parking, announcements)

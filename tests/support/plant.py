@@ -27,7 +27,7 @@ from llmbot.resilience.breaker_facts import (
     BreakerState,
 )
 from llmbot.resilience.concurrency import PoolFacts
-from llmbot.storage.contract import DatabaseFacts
+from llmbot.storage.database.contract import DatabaseFacts
 
 MIB = 1024 * 1024
 

@@ -8,9 +8,9 @@ import pytest
 from tests.support.conversation import talk
 from tests.support.models import Piece, ScriptedModel
 
-from llmbot.conversation.answer_cache import AnswerCache, CacheSettings
 from llmbot.conversation.jobs import Job, JobState, Priority
 from llmbot.conversation.messages import Attachment, Inbound
+from llmbot.conversation.models.answer_cache import AnswerCache, CacheSettings
 from llmbot.conversation.ports import FinishReason, Prompt
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import ModelUnavailableError

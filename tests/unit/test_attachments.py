@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tests.support.conversation import NoFiles
 
-from llmbot.adapters.pictures import PictureConverter
+from llmbot.adapters.models.pictures import PictureConverter
 from llmbot.conversation.attachments import (
     AttachmentReader,
     AttachmentSettings,

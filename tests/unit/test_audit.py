@@ -12,9 +12,9 @@ import pytest
 
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.events import EventBus
-from llmbot.operations.audit import AuditRecorded, AuditTrail, Ended
-from llmbot.operations.audit_files import NAME, AuditFiles, tail, verify
-from llmbot.operations.audit_lines import BEGINNING, Act, line_of, read_line
+from llmbot.operations.audit.files import NAME, AuditFiles, tail, verify
+from llmbot.operations.audit.lines import BEGINNING, Act, line_of, read_line
+from llmbot.operations.audit.trail import AuditRecorded, AuditTrail, Ended
 
 
 def files_in(directory: Path) -> dict[str, int]:
@@ -143,7 +143,7 @@ async def test_an_act_that_a_kill_interrupted_is_recorded(tmp_path: Path) -> Non
         "from pathlib import Path\n"
         "from llmbot.kernel.clock import SystemClock\n"
         "from llmbot.kernel.events import EventBus\n"
-        "from llmbot.operations.audit import AuditTrail\n"
+        "from llmbot.operations.audit.trail import AuditTrail\n"
         "async def main():\n"
         "    clock = SystemClock()\n"
         "    trail = AuditTrail(Path(sys.argv[1]), clock, EventBus(clock))\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.support.conversation import Talk, talk
 from tests.support.discord import MemoryDiscord
 
-from llmbot.conversation.backfill import BackfillSettings
 from llmbot.conversation.messages import ChannelMessage, Inbound, SessionCursor
+from llmbot.conversation.missed.backfill import BackfillSettings
 from llmbot.conversation.ports import KnownChannel
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import (

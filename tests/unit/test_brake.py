@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from llmbot.app.brake import FILE_NAME, FREE, PAUSE_MAX_S, WITHIN_S, Brake
-from llmbot.app.recovery_mode import RecoveryMode, RecoveryModeChanged, RecoverySettings
-from llmbot.app.supervisor import ServiceState, Supervisor
+from llmbot.app.lifecycle.recovery_mode import RecoveryMode, RecoveryModeChanged, RecoverySettings
+from llmbot.app.lifecycle.restart_brake import FILE_NAME, FREE, PAUSE_MAX_S, WITHIN_S, Brake
+from llmbot.app.lifecycle.supervisor import ServiceState, Supervisor
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.errors import CredentialsError, ServiceStartError, StartupError
 from llmbot.kernel.events import EventBus, GatewayChanged

@@ -9,7 +9,7 @@ from tests.support.plant import RecordingHand, SetPlant
 
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.events import EventBus, ModelFailed, ReplyDelivered
-from llmbot.operations.burn import BurnRates
+from llmbot.operations.incidents.burn_rate import BurnRates
 
 
 def reply(outcome: str = "answered", total_ms: int = 1000) -> ReplyDelivered:

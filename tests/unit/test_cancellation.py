@@ -17,15 +17,15 @@ from tests.support.models import Piece, ScriptedModel
 
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.jobs import Job
+from llmbot.conversation.ledger.entries import Ledger
+from llmbot.conversation.ledger.reconcile import Reconciler, ReconcileSettings
 from llmbot.conversation.messages import Inbound, InteractionRef
 from llmbot.conversation.ports import DiscordRest, KnownChannel, Prompt
-from llmbot.conversation.reconcile import Reconciler, ReconcileSettings
-from llmbot.conversation.reconcile_ledger import Ledger
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import LockTimeoutError
 from llmbot.kernel.events import BackfillDone, EventBus
 from llmbot.resilience.mutex import Mutexes
-from llmbot.storage.documents import DocumentStore, StoreSettings
+from llmbot.storage.documents.store import DocumentStore, StoreSettings
 
 LONG = "One sentence of many. " * 150
 AT_ONCE = DeliverySettings(settle_s=0.0, typing_after_s=0.0)

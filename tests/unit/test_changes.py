@@ -14,7 +14,7 @@ from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.jobs import JobState
 from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import Prompt
-from llmbot.conversation.usher import UsherSettings
+from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError
 from llmbot.kernel.events import JobFailed, JobMoved
 
@@ -99,7 +99,7 @@ async def test_a_question_taken_back_while_the_model_thinks_is_not_answered(tmp_
         ScriptedModel(slow),
         discord=discord,
         delivery=DeliverySettings(silence_s=0.01),
-        usher=UsherSettings(silence_s=0),
+        announcements=AnnouncementSettings(silence_s=0),
         workers=1,
     ) as t:
         gone, other = t.question("gone"), t.question("other")

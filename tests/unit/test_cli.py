@@ -15,8 +15,8 @@ from tests.support.operators import House, Served, serving
 
 from llmbot import __version__
 from llmbot.app.cli_entry import AppEntry
-from llmbot.console.cli import main
-from llmbot.console.gate import GateSettings
+from llmbot.console.cli.main import main
+from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import Health, PartView
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import CredentialsError

@@ -11,13 +11,13 @@ import pytest
 from tests.support.here import bot_here, empty_directory
 
 from llmbot.app.cli_entry import AppEntry
-from llmbot.console.cli import main
-from llmbot.conversation.schema import MIGRATIONS
+from llmbot.console.cli.main import main
+from llmbot.conversation.ledger.schema import MIGRATIONS
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.ids import this_owner
-from llmbot.storage.database import open_database
-from llmbot.storage.database_backups import DatabaseBackups
-from llmbot.storage.document_writer import Saving
+from llmbot.storage.database.backups import DatabaseBackups
+from llmbot.storage.database.opening import open_database
+from llmbot.storage.documents.writer import Saving
 from llmbot.storage.instance import acquire
 
 Run = Callable[..., tuple[int, Any]]

@@ -12,10 +12,10 @@ from tests.support.here import Here, bot_here, empty_directory
 from tests.support.operators import House, service, serving
 
 from llmbot.app.cli_entry import AppEntry
-from llmbot.app.supervisor import ServiceState
+from llmbot.app.lifecycle.supervisor import ServiceState
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS, ActionError, UnknownTargetError
-from llmbot.console.cli import command_words, main
-from llmbot.console.cli_operate import words_of
+from llmbot.console.cli.main import command_words, main
+from llmbot.console.cli.operate import words_of
 from llmbot.console.view_list import VIEWS
 
 COMMANDS_OF_THEIR_OWN = {

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 
 from llmbot.app.cli_entry import AppEntry
-from llmbot.console.cli import main
-from llmbot.console.cli_chat import Replies, Saying, chat
-from llmbot.console.cli_client import CommandError, NotRunningError
+from llmbot.console.cli.chat import Replies, Saying, chat
+from llmbot.console.cli.client import CommandError, NotRunningError
+from llmbot.console.cli.main import main
 from llmbot.kernel.clock import SystemClock
 from llmbot.simulators.server import Simulators, SimulatorSettings
 

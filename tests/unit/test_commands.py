@@ -9,18 +9,18 @@ from tests.support.conversation import Talk, talk
 from tests.support.models import ScriptedModel
 
 from llmbot.app.limits import Limits
-from llmbot.app.settings import Settings
+from llmbot.app.settings.tree import Settings
 from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
 from llmbot.conversation.commands.privacy import PrivacyCommand
 from llmbot.conversation.commands.settings import SettingsCommands
+from llmbot.conversation.memory.privacy import Privacy, UserLimits
 from llmbot.conversation.messages import (
     ChannelMessage,
     CommandReply,
     CommandRequest,
     InteractionRef,
 )
-from llmbot.conversation.privacy import Privacy, UserLimits
 from llmbot.kernel.errors import DiscordForbiddenError
 from llmbot.kernel.ids import snowflake_at
 

@@ -12,7 +12,7 @@ from tests.support.models import ScriptedModel
 
 from llmbot.conversation.controls import UnknownBreakerError
 from llmbot.conversation.messages import Attachment, ChannelMessage, Inbound
-from llmbot.conversation.usher import UsherSettings
+from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.kernel.events import JobMoved
 from llmbot.kernel.ids import snowflake_at
 from llmbot.resilience.breaker_facts import BreakerState
@@ -56,8 +56,8 @@ async def test_maintenance_tells_each_channel_once_and_answers_all_afterwards(
 
 async def test_maintenance_tells_again_after_the_cool_down(tmp_path: Path) -> None:
     """Who comes later is told, too, but not every few seconds."""
-    settings = UsherSettings(maintenance_every_s=0.0)
-    async with talk(tmp_path / "db", usher=settings) as t:
+    settings = AnnouncementSettings(maintenance_every_s=0.0)
+    async with talk(tmp_path / "db", announcements=settings) as t:
         await t.controls.maintenance("new disk", on=True)
         await hear(t, t.question("one", author=1), t.question("two", author=2))
         await sent(t.discord, 2)

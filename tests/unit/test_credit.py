@@ -9,12 +9,12 @@ from tests.support.conversation import Talk, talk
 from tests.support.database import FaultyDatabase
 from tests.support.discord import MemoryDiscord
 
-from llmbot.conversation.credit import AnsweredOnCredit, Credit
+from llmbot.conversation.intake.credit import AnsweredOnCredit, Credit
 from llmbot.conversation.messages import SessionCursor
 from llmbot.kernel.errors import LlmbotError, StoreUnavailableError
 from llmbot.kernel.events import JobMoved, MessageAccepted
 from llmbot.kernel.ids import snowflake_at
-from llmbot.storage.database import Database
+from llmbot.storage.database.opening import Database
 
 
 class Disk:

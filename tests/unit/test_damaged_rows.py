@@ -10,9 +10,9 @@ from tests.support.discord import MemoryDiscord
 from tests.unit.test_reconcile import reconciler
 
 from llmbot.conversation.jobs import JobState
-from llmbot.conversation.rereading import QuestionDamaged
-from llmbot.conversation.sealed import seal, unseal
-from llmbot.storage.database import Session, Work
+from llmbot.conversation.ledger.sealed import seal, unseal
+from llmbot.conversation.missed.rereading import QuestionDamaged
+from llmbot.storage.database.opening import Session, Work
 
 
 def spoil(column: str, message_id: int) -> Work[None]:

@@ -9,13 +9,13 @@ from typing import Any
 from fastapi import FastAPI
 
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS
-from llmbot.console.api.acts import act_routes
+from llmbot.console.api.actions import act_routes
+from llmbot.console.dashboard.actions import offers_of
 from llmbot.console.dashboard.board import Board
 from llmbot.console.dashboard.feed import FeedResponse, Readers
 from llmbot.console.dashboard.flow import Flow
 from llmbot.console.dashboard.history import EVERY_S, POINTS_MAX, History
-from llmbot.console.dashboard.offers import offers_of
-from llmbot.console.roles import Role
+from llmbot.console.gate.roles import Role
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.events import EventBus, MessageAccepted, ReplyDelivered
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from tests.support.documents import KINDS, ONE, note
 
 from llmbot.app.data_audit import DataAudit
-from llmbot.app.supervisor import Supervisor
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.events import EventBus
-from llmbot.operations.audit import AuditTrail
-from llmbot.operations.audit_files import tail
-from llmbot.storage.document_admin import DocumentAdmin
-from llmbot.storage.documents import DocumentStore
+from llmbot.operations.audit.files import tail
+from llmbot.operations.audit.trail import AuditTrail
+from llmbot.storage.documents.admin import DocumentAdmin
+from llmbot.storage.documents.store import DocumentStore
 
 
 async def test_damage_repair_and_edits_are_recorded(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from llmbot.kernel.errors import (
     StoreUnavailableError,
 )
 from llmbot.kernel.events import Event, EventBus, Level
-from llmbot.storage.database import (
+from llmbot.storage.database.opening import (
     Database,
     DatabaseRebuilt,
     Migration,
@@ -201,7 +201,7 @@ async def test_removed_file(path: Path) -> None:
 async def test_missing_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL without its client is refused with the command that installs it."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    for name in ("llmbot.storage.postgres", "llmbot.storage.postgres_connection"):
+    for name in ("llmbot.storage.database.postgres", "llmbot.storage.database.postgres_connection"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(SettingsError, match=re.escape("llmbot[postgres]")):
         open_database("postgresql://h/d", migrations=SCHEMA, clock=ManualClock())

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from tests.support.conversation import talk
 
-from llmbot.conversation.schema import MIGRATIONS, after_a_jump_back
+from llmbot.conversation.ledger.schema import MIGRATIONS, after_a_jump_back
 from llmbot.kernel.clock import Clock, ManualClock, SystemClock
 from llmbot.kernel.errors import LlmbotError
-from llmbot.storage.database import Database, Session, Work, open_database
-from llmbot.storage.database_backups import DatabaseBackups, bring_back
-from llmbot.storage.document_recovery import NoGenerationError
+from llmbot.storage.database.backups import DatabaseBackups, bring_back
+from llmbot.storage.database.opening import Database, Session, Work, open_database
+from llmbot.storage.documents.recovery import NoGenerationError
 
 
 def opened(path: Path, clock: Clock | None = None) -> Database:

@@ -8,8 +8,8 @@ import pytest
 from tests.support.plant import SetPlant
 
 from llmbot.operations.causes import CAUSES
-from llmbot.operations.conditions import Condition, Nature
 from llmbot.operations.diagnosis import EXPLAINS, diagnose
+from llmbot.operations.sensing.conditions import Condition, Nature
 
 PAIRS = [(root, other) for root, others in EXPLAINS.items() for other in sorted(others)]
 

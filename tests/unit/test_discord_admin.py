@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.operators import Hands, Served, serving
 
-from llmbot.app.healing_news import NEWS_PER_MINUTE_MAX, StateNews
+from llmbot.app.healing.news import NEWS_PER_MINUTE_MAX, StateNews
 from llmbot.console.actions import ActionError
 from llmbot.console.discord_admin import (
     ADMIN,

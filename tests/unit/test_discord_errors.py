@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmbot.adapters.discord_errors import classify, fatal_close
+from llmbot.adapters.discord.errors import classify, fatal_close
 from llmbot.kernel.errors import (
     CredentialsError,
     DiscordForbiddenError,

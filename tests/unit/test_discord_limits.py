@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from llmbot.adapters.discord_limits import Bucket, RateLimits
+from llmbot.adapters.discord.limits import Bucket, RateLimits
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import DiscordRateLimitedError, DiscordUnavailableError
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from llmbot.adapters.discord_payloads import (
+from llmbot.adapters.discord.payloads import (
     channel_message,
     command_request,
     inbound,
     interaction_ref,
     is_talk,
 )
-from llmbot.adapters.discord_places import Places
+from llmbot.adapters.discord.places import Places
 from llmbot.conversation.messages import Inbound, Source
 
 US = 42

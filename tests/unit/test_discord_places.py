@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmbot.adapters.discord_places import Places
+from llmbot.adapters.discord.places import Places
 
 US = 42
 VIEW, SEND, HISTORY, SEND_IN_THREADS, ADMINISTRATOR = 1 << 10, 1 << 11, 1 << 16, 1 << 38, 1 << 3

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmbot.adapters.discord_presence import GatewayPresence
+from llmbot.adapters.discord.presence import GatewayPresence
 from llmbot.kernel.clock import ManualClock
 
 

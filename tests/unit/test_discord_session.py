@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmbot.adapters.discord_session import (
+from llmbot.adapters.discord.session import (
     End,
     Ending,
     IdentifyBudget,

@@ -19,8 +19,8 @@ from tests.support.documents import KINDS, NOTE, ONE, PLAIN, Heard, Note, note, 
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.errors import DefectError, ShuttingDownError, StoreUnavailableError
 from llmbot.storage.atomic import second_name
-from llmbot.storage.document_admin import DocumentAdmin
-from llmbot.storage.document_facts import (
+from llmbot.storage.documents.admin import DocumentAdmin
+from llmbot.storage.documents.facts import (
     DataEdited,
     DataInvalid,
     DataMigrated,
@@ -30,13 +30,13 @@ from llmbot.storage.document_facts import (
     Status,
     StoreCondition,
 )
-from llmbot.storage.document_kinds import Kinds, NewerDocumentError, UnknownDocumentError
-from llmbot.storage.document_reader import DocumentReader
-from llmbot.storage.document_recovery import DocumentShelf, NoGenerationError
-from llmbot.storage.document_writer import Saving
-from llmbot.storage.documents import DocumentStore, StoreSettings
+from llmbot.storage.documents.kinds import Kinds, NewerDocumentError, UnknownDocumentError
+from llmbot.storage.documents.patrol import Patrol, PatrolSettings
+from llmbot.storage.documents.reader import DocumentReader
+from llmbot.storage.documents.recovery import DocumentShelf, NoGenerationError
+from llmbot.storage.documents.store import DocumentStore, StoreSettings
+from llmbot.storage.documents.writer import Saving
 from llmbot.storage.filesystem import RealFileSystem, Space
-from llmbot.storage.patrol import Patrol, PatrolSettings
 
 
 class Rig:

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from tests.support.conversation import Talk, talk
 from tests.support.models import ScriptedModel
 
-from llmbot.conversation.conversations import CONVERSATIONS, Bounds, Conversation, Summary
-from llmbot.conversation.memory import MemoryJournal, Remembered
-from llmbot.conversation.memory_documents import ConversationMemory
+from llmbot.conversation.memory.conversations import CONVERSATIONS, Bounds, Conversation, Summary
+from llmbot.conversation.memory.documents import ConversationMemory
+from llmbot.conversation.memory.journal import MemoryJournal, Remembered
+from llmbot.conversation.memory.summaries import Summaries, SummarySettings
 from llmbot.conversation.ports import Prompt, Role
-from llmbot.conversation.summaries import Summaries, SummarySettings
 from llmbot.kernel.errors import ModelUnavailableError
 from llmbot.kernel.ids import snowflake_at
-from llmbot.storage.database import Session
-from llmbot.storage.document_format import JsonObject
-from llmbot.storage.document_kinds import MisfitError
+from llmbot.storage.database.opening import Session
+from llmbot.storage.documents.format import JsonObject
+from llmbot.storage.documents.kinds import MisfitError
 
 
 def turn(number: int, text: str = "x", *, ours: bool = False, author: int = 7) -> Remembered:

@@ -8,8 +8,8 @@ import pytest
 
 from llmbot.app.drill_desk import DrillDesk
 from llmbot.console.actions import ActionError, UnknownTargetError
-from llmbot.operations.drill_scores import SCORES_MAX, keep_score, read_scores
-from llmbot.operations.drills import Verdict
+from llmbot.operations.drills.drills import Verdict
+from llmbot.operations.drills.scores import SCORES_MAX, keep_score, read_scores
 
 
 def verdict(name: str) -> Verdict:

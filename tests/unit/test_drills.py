@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from llmbot.app.fault_ports import FAULTS
-from llmbot.console.drill_acts import ACTS
-from llmbot.operations.catalog.shelf import RUNBOOKS
+from llmbot.console.drills.acts import ACTS
+from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.causes import CAUSES
-from llmbot.operations.drills import DRILLS, Seen, as_table, judge, summary
+from llmbot.operations.drills.drills import DRILLS, Seen, as_table, judge, summary
 from llmbot.simulators.faults import KNOWN_FAULTS
 
 DRILL = DRILLS["model-503"]

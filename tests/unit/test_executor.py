@@ -10,7 +10,7 @@ from tests.support.plant import MIB, RecordingHand, SetPlant, breaker, opened
 
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import StoreUnavailableError
-from llmbot.operations.catalog.shelf import RUNBOOKS
+from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.executor import Mode, Order, Outcome
 from llmbot.operations.guardrails import RailSettings
 from llmbot.operations.ports import Act, Check, Effect, HostReading, Part, Verb

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from llmbot.adapters.gemini_errors import (
+from llmbot.adapters.models.gemini_errors import (
     blocked_prompt,
     ending_of,
     read_refusal,
     refusal_error,
 )
-from llmbot.adapters.model_stream import Ending
+from llmbot.adapters.models.stream import Ending
 from llmbot.kernel.errors import (
     LlmbotError,
     ModelBlockedError,

@@ -10,11 +10,11 @@ from tests.support.plant import MIB, RecordingHand, SetPlant, breaker, opened
 
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.events import BreakerChanged, DuplicateMessage, ModelAnswered, ModelFailed
-from llmbot.operations.catalog.shelf import RUNBOOKS
+from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.causes import CAUSES
 from llmbot.operations.guardrails import RailSettings
+from llmbot.operations.incidents.report import as_json, as_markdown
 from llmbot.operations.ports import CallReading, HostReading, ServiceReading, Verb
-from llmbot.operations.report import as_json, as_markdown
 
 
 def failed(model: str, code: str = "model_unavailable") -> ModelFailed:

@@ -11,13 +11,13 @@ from tests.support.database import FaultyDatabase
 from tests.support.discord import MemoryDiscord
 
 from llmbot.conversation.claim import Claims
+from llmbot.conversation.intake.place import StreamPlace
 from llmbot.conversation.messages import ChannelMessage, SessionCursor
-from llmbot.conversation.place import StreamPlace
 from llmbot.conversation.ports import KnownChannel
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import LlmbotError, StoreUnavailableError
 from llmbot.kernel.events import MessageAccepted
-from llmbot.storage.database import Database
+from llmbot.storage.database.opening import Database
 
 CHANNEL = KnownChannel(100, 1, None)
 

@@ -8,8 +8,8 @@ import pytest
 
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.redact import MASK, Redactor
-from llmbot.operations.drills import DRILLS, Seen, judge
-from llmbot.operations.incidents import Incidents
+from llmbot.operations.drills.drills import DRILLS, Seen, judge
+from llmbot.operations.incidents.incidents import Incidents
 from llmbot.operations.journal import Journal
 
 

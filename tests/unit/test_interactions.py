@@ -10,7 +10,7 @@ from tests.support.models import ScriptedModel
 
 from llmbot.conversation.jobs import JobState
 from llmbot.conversation.messages import Inbound, InteractionRef
-from llmbot.conversation.sinks import INTERACTION_TOKEN_S
+from llmbot.conversation.replies.sinks import INTERACTION_TOKEN_S
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError
 

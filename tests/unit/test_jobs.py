@@ -9,6 +9,7 @@ import pytest
 from tests.support.conversation import talk
 
 from llmbot.conversation.jobs import ENDED, TRANSITIONS, JobState, check_transition
+from llmbot.conversation.ledger.payloads import dump_inbound, load_inbound
 from llmbot.conversation.messages import (
     Attachment,
     ChannelMessage,
@@ -17,7 +18,6 @@ from llmbot.conversation.messages import (
     SessionCursor,
     Source,
 )
-from llmbot.conversation.payloads import dump_inbound, load_inbound
 from llmbot.kernel.errors import DefectError
 
 

@@ -14,13 +14,13 @@ from tests.support.discord import MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
 
 from llmbot.conversation.context import ContextSettings
-from llmbot.conversation.context_facts import (
+from llmbot.conversation.large.facts import (
     ContextNotKept,
     ContextPartsFailed,
     ContextTaken,
     LargeContextSettings,
 )
-from llmbot.conversation.context_mending import Retried
+from llmbot.conversation.large.retries import Retried
 from llmbot.conversation.messages import Attachment, Inbound, InteractionRef, Source
 from llmbot.conversation.ports import Prompt
 from llmbot.kernel.clock import ManualClock
@@ -31,7 +31,7 @@ from llmbot.kernel.errors import (
     ModelUnavailableError,
 )
 from llmbot.kernel.events import JobMoved, MessageAccepted
-from llmbot.operations.tally import Tally
+from llmbot.operations.sensing.recent_events import RecentEvents
 from llmbot.resilience.degradation import Degradation
 
 URL = "https://cdn.discordapp.com/attachments/1/2/long.txt"
@@ -503,11 +503,11 @@ async def test_maintenance_lets_reading_rest(tmp_path: Path) -> None:
 async def test_parts_that_fail_are_seen_by_who_mends(tmp_path: Path) -> None:
     """The sensor of long texts tells of parts that failed, and not of what safety rules stopped."""
     async with conversation(tmp_path, ScriptedModel()) as chat:
-        tally = Tally(chat.bus, chat.clock)
+        recent_events = RecentEvents(chat.bus, chat.clock)
         chat.bus.publish(ContextPartsFailed(1, 1, 9, ("model_blocked",)))
-        assert list(tally.recent("context-failed", 60)) == []
+        assert list(recent_events.recent("context-failed", 60)) == []
         chat.bus.publish(ContextPartsFailed(1, 2, 9, ("model_blocked", "model_timeout")))
-        (seen,) = tally.recent("context-failed", 60)
+        (seen,) = recent_events.recent("context-failed", 60)
         assert "model_timeout" in seen.detail
 
 

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from llmbot.app.limits import DAY_HOLD_MAX_S, LEARNT_S, NOT_IN_TIER_HOLD_S, Limits
-from llmbot.app.settings import Settings
+from llmbot.app.settings.tree import Settings
+from llmbot.conversation.ledger.schema import MIGRATIONS
 from llmbot.conversation.messages import Inbound
-from llmbot.conversation.schema import MIGRATIONS
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import ModelRateLimitedError
-from llmbot.storage.database import open_database
+from llmbot.storage.database.opening import open_database
 
 MODEL = "gemini:flash"
 

@@ -10,15 +10,15 @@ from tests.support.conversation import talk
 from tests.support.documents import KINDS, NOTE, ONE, Heard, Note, note
 from tests.support.models import ScriptedModel
 
-from llmbot.app.supervisor import Supervisor
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.conversation.turns import Turns
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import FencedError, StoreUnavailableError
 from llmbot.kernel.events import EventBus, JobMoved
 from llmbot.resilience.mutex import Mutexes
 from llmbot.resilience.mutex_facts import LockBroken, MutexSettings
-from llmbot.storage.document_admin import DocumentAdmin
-from llmbot.storage.documents import DocumentStore
+from llmbot.storage.documents.admin import DocumentAdmin
+from llmbot.storage.documents.store import DocumentStore
 
 
 async def test_who_answers_holds_the_conversation(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmbot.app.cli_entry import AppEntry
-from llmbot.console.cli import command_words
+from llmbot.console.cli.main import command_words
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.events import (
     BreakerChanged,

@@ -15,7 +15,7 @@ import httpcore2
 import pytest
 import uvloop
 
-from llmbot.adapters.model_network import HELD_BYTES_MAX, LoopBackend
+from llmbot.adapters.models.network import HELD_BYTES_MAX, LoopBackend
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

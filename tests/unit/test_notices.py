@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmbot.conversation.notices import LANGUAGES, keys, language_of, languages_of, notice, span
+from llmbot.conversation.text.notices import (
+    LANGUAGES,
+    keys,
+    language_of,
+    languages_of,
+    notice,
+    span,
+)
 from llmbot.kernel import errors
 
 

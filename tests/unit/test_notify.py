@@ -7,9 +7,9 @@ import hmac
 from pathlib import Path
 
 from llmbot.kernel.clock import ManualClock
-from llmbot.operations.casebook import IncidentChanged
+from llmbot.operations.incidents.log import IncidentChanged
+from llmbot.operations.incidents.notify import Notice, Notifier, signed
 from llmbot.operations.journal import Journal
-from llmbot.operations.notify import Notice, Notifier, signed
 
 CHANGE = IncidentChanged("inc-1", "opened", "P1", "A model's provider answers with errors")
 

@@ -13,8 +13,8 @@ from tests.support.conversation import talk
 from tests.support.models import ScriptedModel
 
 from llmbot.conversation.jobs import JobState, Priority
-from llmbot.conversation.load import Load
-from llmbot.conversation.usher import UsherSettings
+from llmbot.conversation.waiting.announcements import AnnouncementSettings
+from llmbot.conversation.waiting.load import Load
 from llmbot.kernel.clock import ManualClock, Random
 from llmbot.kernel.events import EventBus, JobFailed, JobMoved, ReplyDelivered
 from llmbot.operations.assess import SAMPLES_MIN, Assessor
@@ -268,8 +268,8 @@ async def test_who_was_told_to_be_in_line_keeps_the_place(tmp_path: Path) -> Non
     """A newcomer costs nobody with as few messages a place that was promised, but the loud one."""
     hold = asyncio.Event()
     model = ScriptedModel(lambda p: [hold, "One."] if "first" in p.turns[-1].text else ["Two."])
-    usher = UsherSettings(silence_s=0.01)
-    async with talk(tmp_path / "db", model, workers=1, usher=usher) as t:
+    announcements = AnnouncementSettings(silence_s=0.01)
+    async with talk(tmp_path / "db", model, workers=1, announcements=announcements) as t:
         t.bus.publish(_delivered(4000))
         t.queue.room = lambda: 3
         asked = [t.question("first", author=1, channel=1)]

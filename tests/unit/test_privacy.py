@@ -13,15 +13,15 @@ from tests.support.conversation import Talk, talk
 from tests.support.models import ScriptedModel
 
 from llmbot.app.limits import Limits
-from llmbot.app.settings import Settings
+from llmbot.app.settings.tree import Settings
 from llmbot.conversation.commands.privacy import PART_CHARACTERS, PrivacyCommand
+from llmbot.conversation.memory.privacy import Privacy, UserLimits
 from llmbot.conversation.messages import CommandReply, CommandRequest, InteractionRef
-from llmbot.conversation.preferences import USERS, Preferences
-from llmbot.conversation.privacy import Privacy, UserLimits
+from llmbot.conversation.rules.preferences import USERS, Preferences
 from llmbot.kernel.ids import snowflake_at
-from llmbot.storage.database import Session
-from llmbot.storage.database_backups import DatabaseBackups
-from llmbot.storage.document_admin import DocumentAdmin
+from llmbot.storage.database.backups import DatabaseBackups
+from llmbot.storage.database.opening import Session
+from llmbot.storage.documents.admin import DocumentAdmin
 
 ANN, BOB = 111_222_333_444_555_666, 777_888_999_000_111_222
 SECRET = "my cat is called Xanthippe"

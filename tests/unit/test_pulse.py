@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from llmbot.conversation.pulse import Pulses
+from llmbot.conversation.waiting.pulse import Pulses
 from llmbot.kernel.clock import ManualClock
 
 

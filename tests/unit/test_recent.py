@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.discord import MemoryDiscord
 
+from llmbot.conversation.memory.recent import RecentMessages
 from llmbot.conversation.messages import ChannelMessage
-from llmbot.conversation.pace import Pace
-from llmbot.conversation.recent import RecentMessages
+from llmbot.conversation.replies.pace import Pace
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import DiscordUnavailableError
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from tests.support.conversation import Talk, talk
 
 from llmbot.conversation.jobs import Job, JobState, Priority
+from llmbot.conversation.ledger.entries import Ledger
+from llmbot.conversation.ledger.reconcile import Reconciled, Reconciler, ReconcileSettings
 from llmbot.conversation.messages import ChannelMessage
-from llmbot.conversation.reconcile import Reconciled, Reconciler, ReconcileSettings
-from llmbot.conversation.reconcile_ledger import Ledger
 
 AT_ONCE = ReconcileSettings(settled_s=-1.0)
 """Everything counts as settled."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.documents import Heard
 
-from llmbot.app.reload import (
+from llmbot.app.settings.reload import (
     CurrentSettings,
     Reloader,
     SettingsRefused,
@@ -20,14 +20,14 @@ from llmbot.app.reload import (
     reloadable,
     settings_kind,
 )
-from llmbot.app.settings import Settings
-from llmbot.conversation.server_settings import SERVERS, ServerSettings
+from llmbot.app.settings.tree import Settings
+from llmbot.conversation.rules.server_settings import SERVERS, ServerSettings
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.events import EventBus
-from llmbot.storage.document_admin import DocumentAdmin
-from llmbot.storage.document_facts import DataInvalid
-from llmbot.storage.document_kinds import Kinds, MisfitError
-from llmbot.storage.documents import DocumentStore
+from llmbot.storage.documents.admin import DocumentAdmin
+from llmbot.storage.documents.facts import DataInvalid
+from llmbot.storage.documents.kinds import Kinds, MisfitError
+from llmbot.storage.documents.store import DocumentStore
 
 
 class Rig:

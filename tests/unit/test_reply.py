@@ -12,7 +12,7 @@ from tests.support.models import ScriptedModel
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.trouble import TroubleSettings
-from llmbot.conversation.usher import UsherSettings
+from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.kernel.errors import (
     DiscordUnavailableError,
     LlmbotError,
@@ -21,9 +21,9 @@ from llmbot.kernel.errors import (
 )
 from llmbot.kernel.events import JobFailed
 from llmbot.kernel.ids import snowflake_at
-from llmbot.storage.database import Session
+from llmbot.storage.database.opening import Session
 
-NOBODY_TOLD = UsherSettings(silence_s=0)
+NOBODY_TOLD = AnnouncementSettings(silence_s=0)
 
 
 async def test_a_notice_under_way_does_not_hold_up_the_end(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ async def test_a_notice_under_way_does_not_hold_up_the_end(tmp_path: Path) -> No
         discord=discord,
         delivery=delivery,
         trouble=trouble,
-        usher=NOBODY_TOLD,
+        announcements=NOBODY_TOLD,
     ) as t:
         asking = asyncio.create_task(t.ask("hello?"))
         await sending.wait()
@@ -72,7 +72,7 @@ async def test_a_whole_answer_is_not_replaced_by_a_notice(tmp_path: Path) -> Non
         discord=discord,
         trouble=trouble,
         delivery=delivery,
-        usher=NOBODY_TOLD,
+        announcements=NOBODY_TOLD,
     ) as t:
         delivered = await t.ask("hello")
         assert t.reply(delivered.message_id) == "The answer."
@@ -85,8 +85,10 @@ async def test_nobody_is_told_of_a_second_question_before_the_first(tmp_path: Pa
     words = " ".join(f"word{n}" for n in range(500))
     model = ScriptedModel(lambda _: [go_on, words])
     discord = MemoryDiscord()
-    usher = UsherSettings(silence_s=0.02)
-    async with talk(tmp_path / "db", model, discord=discord, usher=usher, workers=1) as t:
+    announcements = AnnouncementSettings(silence_s=0.02)
+    async with talk(
+        tmp_path / "db", model, discord=discord, announcements=announcements, workers=1
+    ) as t:
         first, second, other = t.question("one"), t.question("two"), t.question("hi", author=8)
         done = [asyncio.ensure_future(t.delivered(q.message_id)) for q in (first, second, other)]
         for question in (first, second, other):
@@ -184,7 +186,7 @@ async def test_what_a_life_that_stopped_did_not_hear_of_is_looked_for_by_the_nex
         assert len(discord.ours(100)) == 1
     discord.late_fault = lambda _: None
     discord.nonces.clear()
-    async with talk(tmp_path / "db", discord=discord, usher=NOBODY_TOLD) as t:
+    async with talk(tmp_path / "db", discord=discord, announcements=NOBODY_TOLD) as t:
         await t.delivered(asked.message_id)
         assert len(discord.ours(100)) == 1
 

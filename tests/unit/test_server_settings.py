@@ -12,19 +12,19 @@ import pytest
 from tests.support.conversation import Talk, talk
 from tests.support.models import ScriptedModel
 
-from llmbot.adapters.discord_sync import registration
+from llmbot.adapters.discord.command_sync import registration
 from llmbot.app.limits import Limits
-from llmbot.app.settings import Settings
+from llmbot.app.settings.tree import Settings
 from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands
 from llmbot.conversation.commands.settings import SettingsCommands
-from llmbot.conversation.doorkeeper import Doorkeeper
 from llmbot.conversation.messages import CommandReply, CommandRequest, Inbound, InteractionRef
-from llmbot.conversation.server_settings import SERVERS, ChannelSettings, ServerSettings
+from llmbot.conversation.rules.inbound_filter import InboundFilter
+from llmbot.conversation.rules.server_settings import SERVERS, ChannelSettings, ServerSettings
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.ids import snowflake_at
-from llmbot.storage.document_admin import DocumentAdmin
-from llmbot.storage.document_kinds import MisfitError
+from llmbot.storage.documents.admin import DocumentAdmin
+from llmbot.storage.documents.kinds import MisfitError
 
 GUILD = 1
 CHANNEL = 100
@@ -37,7 +37,7 @@ class Server:
 
     talk: Talk
     commands: Commands
-    door: Doorkeeper
+    door: InboundFilter
 
     async def says(
         self, name: str, options: dict[str, str] | None = None, *, may_manage: bool = True
@@ -86,7 +86,7 @@ async def server(path: Path, *models: ScriptedModel) -> AsyncIterator[Server]:
             more={"settings": settings.settings, "preferences": settings.preferences},
             allows=t.rules.allows,
         )
-        yield Server(t, commands, Doorkeeper(t.inbox, t.rules.judged))
+        yield Server(t, commands, InboundFilter(t.inbox, t.rules.judged))
 
 
 async def test_only_managers_see_and_set(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from llmbot.app.settings import Settings, load_settings
-from llmbot.app.settings_docs import env_example, settings_page
-from llmbot.app.settings_fields import settings_of
-from llmbot.app.settings_groups import FallbackSettings
+from llmbot.app.settings.connections import FallbackSettings
+from llmbot.app.settings.docs import env_example, settings_page
+from llmbot.app.settings.fields import settings_of
+from llmbot.app.settings.tree import Settings, load_settings
 from llmbot.kernel.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from llmbot.app.supervisor import (
+from llmbot.app.lifecycle.supervised_tasks import NEVER_AGAIN, RestartPolicy
+from llmbot.app.lifecycle.supervisor import (
     RestartUnderWayError,
     Service,
     ServiceState,
@@ -17,7 +18,6 @@ from llmbot.app.supervisor import (
     UnknownServiceError,
     in_start_order,
 )
-from llmbot.app.supervisor_tasks import NEVER_AGAIN, RestartPolicy
 from llmbot.kernel.clock import ManualClock, Random
 from llmbot.kernel.errors import PortTakenError, ServiceStartError
 from llmbot.kernel.events import EventBus, Published, TaskDied

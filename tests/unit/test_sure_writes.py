@@ -10,9 +10,9 @@ from tests.support.conversation import talk
 from tests.support.database import FaultyDatabase
 
 from llmbot.conversation.delivery import DeliverySettings
-from llmbot.conversation.sure_writes import SureWrites
+from llmbot.conversation.ledger.sure_writes import SureWrites
 from llmbot.kernel.errors import LlmbotError, StoreUnavailableError
-from llmbot.storage.database import Database, Session, Work
+from llmbot.storage.database.opening import Database, Session, Work
 
 
 async def test_an_end_that_the_disk_refused_is_written_later(tmp_path: Path) -> None:

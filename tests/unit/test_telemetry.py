@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from llmbot.app.telemetry import Telemetry
-from llmbot.app.telemetry_lines import ColouredConsole, action_name, for_console, from_record
+from llmbot.app.telemetry.lines import ColouredConsole, action_name, for_console, from_record
+from llmbot.app.telemetry.logs import Telemetry
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import DataDirectoryError
 from llmbot.kernel.events import BreakerChanged, EventBus, JobMoved, ModelFailed, Noted

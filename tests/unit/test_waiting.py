@@ -15,7 +15,7 @@ from llmbot.conversation.jobs import JobState
 from llmbot.conversation.messages import InteractionRef
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.trouble import TroubleSettings
-from llmbot.conversation.usher import UsherSettings
+from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.kernel.errors import (
     DiscordForbiddenError,
     DiscordUnavailableError,
@@ -150,8 +150,8 @@ async def test_who_is_in_line_is_told(tmp_path: Path) -> None:
     """A message that waits for its turn gets a notice, and later its answer in the same place."""
     hold = asyncio.Event()
     model = ScriptedModel(lambda p: [hold, "One."] if "first" in p.turns[-1].text else ["Two."])
-    settings = UsherSettings(silence_s=0.01)
-    async with talk(tmp_path / "db", model, workers=1, usher=settings) as t:
+    settings = AnnouncementSettings(silence_s=0.01)
+    async with talk(tmp_path / "db", model, workers=1, announcements=settings) as t:
         first, second = t.question("first", author=1), t.question("second", author=2)
         for inbound in (first, second):
             t.inbox.on_message(inbound, None)
@@ -431,7 +431,7 @@ async def test_whoever_sheds_a_message_waits_for_its_notice_to_be_taken_back(
             return go_on if call == "history" else None
 
         discord.hold = hold
-        taking = asyncio.create_task(t.usher.make_room(speaking))
+        taking = asyncio.create_task(t.announcements.make_room(speaking))
         await asked.wait()
         assert t.queue.withdraw(later.message_id) is waiting
         shedding = asyncio.create_task(t.pipeline.shed(waiting))

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.conversation import talk
 
 from llmbot.adapters.systemd import Systemd
-from llmbot.app.watchdog import Progress, WatchdogService
+from llmbot.app.lifecycle.watchdog import Progress, WatchdogService
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.events import EventBus, JobMoved
 

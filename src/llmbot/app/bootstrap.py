@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from llmbot.adapters.discord_gateway import DiscordConnection
-from llmbot.adapters.discord_sync import CommandMemory
-from llmbot.adapters.files import HttpFileFetcher
+from llmbot.adapters.discord.command_sync import CommandMemory
+from llmbot.adapters.discord.files import HttpFileFetcher
+from llmbot.adapters.discord.gateway import DiscordConnection
 from llmbot.adapters.host import Host
-from llmbot.adapters.pictures import PictureConverter
+from llmbot.adapters.models.pictures import PictureConverter
 from llmbot.app.contexts import build_context, build_large_contexts, build_summaries
 from llmbot.app.documents import build_documents, build_store
+from llmbot.app.lifecycle.supervision_tree import build_supervisor
+from llmbot.app.lifecycle.supervisor import Service
 from llmbot.app.limits import Limits
 from llmbot.app.models import build_chain
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
 from llmbot.app.patience import build_assessor, build_controls, build_patience
 from llmbot.app.reconciling import build_reconciler
-from llmbot.app.reload_apply import apply_settings
-from llmbot.app.supervision import build_supervisor
-from llmbot.app.supervisor import Service
-from llmbot.app.translate import (
+from llmbot.app.settings.reload_apply import apply_settings
+from llmbot.app.settings.translate import (
     administrators_of,
     admission_settings,
     cache_settings,
@@ -35,33 +35,33 @@ from llmbot.app.translate import (
 from llmbot.console.discord_admin import ADMIN
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
-from llmbot.conversation.answer_cache import AnswerCache
-from llmbot.conversation.backfill import Backfill, BackfillSettings
-from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.commands.definitions import DEFINITIONS
 from llmbot.conversation.commands.handlers import BotState, Commands, Handler
 from llmbot.conversation.commands.privacy import PrivacyCommand
 from llmbot.conversation.commands.settings import SettingsCommands
 from llmbot.conversation.delivery import Delivery
-from llmbot.conversation.discord_guard import DISCORD_BREAKER, GuardedDiscord
-from llmbot.conversation.doorkeeper import Doorkeeper
-from llmbot.conversation.elsewhere import Elsewhere
-from llmbot.conversation.erasing import erase_message
 from llmbot.conversation.generation import Generation
 from llmbot.conversation.inbound import Inbox
-from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.intake.switchboard import Switchboard
 from llmbot.conversation.lanes import Lanes
 from llmbot.conversation.large_context import LargeContexts
+from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.ledger.schema import MIGRATIONS
+from llmbot.conversation.memory.erasing import erase_message
+from llmbot.conversation.memory.privacy import Privacy, UserLimits
+from llmbot.conversation.memory.recent import RecentMessages
+from llmbot.conversation.missed.backfill import Backfill, BackfillSettings
+from llmbot.conversation.missed.catchup import CatchUp
+from llmbot.conversation.models.answer_cache import AnswerCache
 from llmbot.conversation.modes import Modes
-from llmbot.conversation.pace import Pace
 from llmbot.conversation.pipeline import Pipeline
 from llmbot.conversation.ports import GatewayHandler
-from llmbot.conversation.privacy import Privacy, UserLimits
 from llmbot.conversation.queue import JobQueue
-from llmbot.conversation.recent import RecentMessages
-from llmbot.conversation.schema import MIGRATIONS
-from llmbot.conversation.switchboard import Switchboard
+from llmbot.conversation.replies.direct_message import Elsewhere
+from llmbot.conversation.replies.discord_guard import DISCORD_BREAKER, GuardedDiscord
+from llmbot.conversation.replies.pace import Pace
+from llmbot.conversation.rules.inbound_filter import InboundFilter
 from llmbot.conversation.trouble import Trouble
 from llmbot.conversation.turns import Turns
 from llmbot.conversation.workers import Workers
@@ -70,8 +70,8 @@ from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.resilience.degradation import DegradationLadder
 from llmbot.resilience.retry import RetryPolicy
-from llmbot.storage.database import Database, open_database
-from llmbot.storage.documents import DocumentStore
+from llmbot.storage.database.opening import Database, open_database
+from llmbot.storage.documents.store import DocumentStore
 
 MEMORY_TEXT = 4000
 """Characters kept of each turn."""
@@ -119,7 +119,7 @@ def build_edges(house: House, mechanisms: Mechanisms, handler: GatewayHandler) -
     discord = DiscordConnection(
         token=settings.discord.token.get_secret_value(),
         api_base_url=settings.discord.api_base_url,
-        handler=Doorkeeper(handler, mechanisms.documents.rules.judged),
+        handler=InboundFilter(handler, mechanisms.documents.rules.judged),
         bus=house.bus,
         clock=house.clock,
         rng=house.rng,
@@ -208,8 +208,8 @@ def build_conversation(
     trouble.tell_elsewhere, inbox.muted = elsewhere.tell, elsewhere.muted
     large = build_large_contexts(house, mechanisms, rest, context, generation, delivery)
     pipeline = Pipeline(
-        admission, context, generation, delivery, acknowledgement, trouble, patience.usher, cache,
-        inbox.changes, Turns(house.mutexes), stand_in_note=settings.streaming.stand_in_note,
+        admission, context, generation, delivery, acknowledgement, trouble, patience.announcements,
+        cache, inbox.changes, Turns(house.mutexes), stand_in_note=settings.streaming.stand_in_note,
         rules=documents.rules,
         large=large,
     )  # fmt: skip

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from llmbot.app.settings import Settings
-from llmbot.app.supervisor_tasks import wait_for
+from llmbot.app.lifecycle.supervised_tasks import wait_for
+from llmbot.app.settings.tree import Settings
 from llmbot.console.api.listen import listen_on
-from llmbot.console.cli_client import Remote
+from llmbot.console.cli.client import Remote
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import SecondInstanceError, ServiceStartError
 from llmbot.storage.instance import FACTS_NAME, InstanceFacts, read_instance

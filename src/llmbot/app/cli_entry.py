@@ -11,13 +11,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmbot.console.cli_client import DemoOptions, Local
+from llmbot.console.cli.client import DemoOptions, Local
 from llmbot.console.views import ConfigView
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
-    from llmbot.storage.document_recovery import DocumentShelf
+    from llmbot.storage.documents.recovery import DocumentShelf
 
 # Everything below is imported where it is used: settings cost 0.2 s and the bot a second, which
 # `llmbot version` or `llmbot --help` need not pay.
@@ -34,7 +34,7 @@ class AppEntry:
 
     def local(self, data_dir: Path | None) -> Local:
         """Where the bot of this directory keeps its facts, and its token."""
-        from llmbot.app.settings import load_settings
+        from llmbot.app.settings.tree import load_settings
 
         settings = load_settings()
         chosen = data_dir or settings.storage.data_dir
@@ -43,7 +43,7 @@ class AppEntry:
     def run(self) -> int:
         """Run live until the end; a requested restart replaces this process by a fresh one."""
         _without_pauses()
-        from llmbot.app.settings import load_settings
+        from llmbot.app.settings.tree import load_settings
 
         settings = load_settings()
         missing = settings.missing_for_live()
@@ -64,7 +64,7 @@ class AppEntry:
         """Run on simulators; a parent that is gone ends it."""
         _without_pauses()
         from llmbot.app.run import run_bot
-        from llmbot.app.settings import load_settings
+        from llmbot.app.settings.tree import load_settings
 
         settings = load_settings().for_demo(
             discord_api_base_url=f"{simulator}/api/v10", gemini_base_url=f"{simulator}/gemini"
@@ -85,7 +85,7 @@ class AppEntry:
     def demo(self, options: DemoOptions) -> int:
         """Run simulators and bot until Ctrl-C."""
         from llmbot.app.cli_demo import run_demo
-        from llmbot.app.settings import load_settings
+        from llmbot.app.settings.tree import load_settings
 
         settings = load_settings()
         if options.port is not None:
@@ -104,17 +104,17 @@ class AppEntry:
 
     def config(self, *, live: bool) -> ConfigView:
         """Judge the environment and `.env`."""
-        from llmbot.app.settings import load_settings
-        from llmbot.app.settings_check import check_settings
+        from llmbot.app.settings.check import check_settings
+        from llmbot.app.settings.tree import load_settings
 
         return asyncio.run(check_settings(load_settings(), SystemClock(), live=live))
 
     def shelf(self, data_dir: Path) -> DocumentShelf:
         """The documents of a bot that is down."""
         from llmbot.app.documents import kinds_of
-        from llmbot.app.settings import load_settings
-        from llmbot.storage.document_reader import DocumentReader
-        from llmbot.storage.document_recovery import DocumentShelf
+        from llmbot.app.settings.tree import load_settings
+        from llmbot.storage.documents.reader import DocumentReader
+        from llmbot.storage.documents.recovery import DocumentShelf
         from llmbot.storage.filesystem import RealFileSystem
 
         reader = DocumentReader(data_dir, kinds_of(load_settings()), RealFileSystem())
@@ -122,11 +122,11 @@ class AppEntry:
 
     def restore_database(self, data_dir: Path, at_s: float) -> dict[str, Any]:
         """Bring back the SQLite database of a bot that is down, as it was at a time."""
-        from llmbot.app.settings import load_settings
+        from llmbot.app.settings.tree import load_settings
         from llmbot.console.documents_told import database_copy_told
-        from llmbot.conversation.schema import after_a_jump_back
-        from llmbot.storage.database_backups import DatabaseBackups, bring_back
-        from llmbot.storage.document_kinds import BACKUPS
+        from llmbot.conversation.ledger.schema import after_a_jump_back
+        from llmbot.storage.database.backups import DatabaseBackups, bring_back
+        from llmbot.storage.documents.kinds import BACKUPS
 
         storage = load_settings().replaced(storage={"data_dir": data_dir}).storage
         if storage.sqlite_file is None:
@@ -140,7 +140,7 @@ class AppEntry:
 
     def example(self, *, markdown: bool) -> str:
         """Every setting with its default and reason."""
-        from llmbot.app.settings_docs import env_example, settings_page
+        from llmbot.app.settings.docs import env_example, settings_page
 
         return settings_page() if markdown else env_example()
 

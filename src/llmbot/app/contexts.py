@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmbot.app.parts import Edges, House, Mechanisms
-from llmbot.app.translate import (
+from llmbot.app.settings.translate import (
     attachment_settings,
     context_settings,
     large_context_settings,
@@ -11,18 +11,18 @@ from llmbot.app.translate import (
 )
 from llmbot.conversation.attachments import AttachmentReader
 from llmbot.conversation.context import ContextBuilder
-from llmbot.conversation.context_files import ContextFiles
-from llmbot.conversation.context_keeping import ContextKeeper
-from llmbot.conversation.context_mending import Mending
-from llmbot.conversation.context_reading import Reader
-from llmbot.conversation.context_sources import HistoryReader
-from llmbot.conversation.context_writing import ContextWriter
 from llmbot.conversation.delivery import Delivery
-from llmbot.conversation.discord_guard import GuardedDiscord
 from llmbot.conversation.generation import Generation
+from llmbot.conversation.large.files import ContextFiles
+from llmbot.conversation.large.reading import Reader
+from llmbot.conversation.large.retention import ContextKeeper
+from llmbot.conversation.large.retries import Mending
+from llmbot.conversation.large.sources import HistoryReader
+from llmbot.conversation.large.writing import ContextWriter
 from llmbot.conversation.large_context import LargeContexts
-from llmbot.conversation.recent import RecentMessages
-from llmbot.conversation.summaries import Summaries
+from llmbot.conversation.memory.recent import RecentMessages
+from llmbot.conversation.memory.summaries import Summaries
+from llmbot.conversation.replies.discord_guard import GuardedDiscord
 from llmbot.operations.temp_files import CONTEXT
 from llmbot.resilience.concurrency import AdaptivePool, PoolSettings
 from llmbot.resilience.degradation import Degradation

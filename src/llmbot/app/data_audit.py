@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from llmbot.app.supervisor import Supervisor
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import Event, EventBus, Noted, Published
-from llmbot.operations.audit import AuditTrail, Ended
-from llmbot.storage.contract import DatabaseRebuilt
-from llmbot.storage.document_facts import (
+from llmbot.operations.audit.trail import AuditTrail, Ended
+from llmbot.storage.database.contract import DatabaseRebuilt
+from llmbot.storage.documents.facts import (
     DataEdited,
     DataInvalid,
     DataLost,

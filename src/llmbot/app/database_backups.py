@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.app.parts import Documents, House
-from llmbot.app.supervisor import Supervisor
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import Noted
-from llmbot.storage.database import Database
-from llmbot.storage.database_backups import DatabaseBackups
-from llmbot.storage.document_kinds import BACKUPS
-from llmbot.storage.documents import DocumentStore
+from llmbot.storage.database.backups import DatabaseBackups
+from llmbot.storage.database.opening import Database
+from llmbot.storage.documents.kinds import BACKUPS
+from llmbot.storage.documents.store import DocumentStore
 
 _FIRST_AFTER_S = 600.0
 _EVERY_S = 86_400.0

@@ -6,25 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmbot.app.database_backups import build_backups
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.app.parts import Documents, House
-from llmbot.app.reload import CurrentSettings, Reloader, settings_kind
-from llmbot.app.settings import Settings
-from llmbot.app.supervisor import Supervisor
-from llmbot.app.translate import memory_bounds
-from llmbot.conversation.conversations import CONVERSATIONS
-from llmbot.conversation.house_rules import HouseRules, Personas
-from llmbot.conversation.memory import MemoryJournal
-from llmbot.conversation.memory_documents import ConversationMemory
-from llmbot.conversation.preferences import USERS
-from llmbot.conversation.privacy import Privacy
-from llmbot.conversation.server_settings import SERVERS
-from llmbot.conversation.summaries import Summaries
+from llmbot.app.settings.reload import CurrentSettings, Reloader, settings_kind
+from llmbot.app.settings.translate import memory_bounds
+from llmbot.app.settings.tree import Settings
+from llmbot.conversation.memory.conversations import CONVERSATIONS
+from llmbot.conversation.memory.documents import ConversationMemory
+from llmbot.conversation.memory.journal import MemoryJournal
+from llmbot.conversation.memory.privacy import Privacy
+from llmbot.conversation.memory.summaries import Summaries
+from llmbot.conversation.rules.effective import EffectiveRules, Personas
+from llmbot.conversation.rules.preferences import USERS
+from llmbot.conversation.rules.server_settings import SERVERS
 from llmbot.kernel.clock import Clock
-from llmbot.storage.database import Database
-from llmbot.storage.document_admin import DocumentAdmin
-from llmbot.storage.document_kinds import Kinds
-from llmbot.storage.documents import DocumentStore
-from llmbot.storage.patrol import Patrol
+from llmbot.storage.database.opening import Database
+from llmbot.storage.documents.admin import DocumentAdmin
+from llmbot.storage.documents.kinds import Kinds
+from llmbot.storage.documents.patrol import Patrol
+from llmbot.storage.documents.store import DocumentStore
 
 
 def kinds_of(settings: Settings) -> Kinds:
@@ -52,7 +52,7 @@ def build_documents(house: House, store: DocumentStore, database: Database) -> D
         store=store,
         admin=admin,
         patrol=Patrol(store, admin, clock),
-        rules=HouseRules(store, bus, lambda: personas_of(current.settings)),
+        rules=EffectiveRules(store, bus, lambda: personas_of(current.settings)),
         memory=ConversationMemory(
             store, MemoryJournal(database), bus, clock, memory_bounds(house.settings)
         ),

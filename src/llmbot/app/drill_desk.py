@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llmbot.console.actions import ActionError, BusyError, UnknownTargetError
-from llmbot.operations.drill_scores import read_scores
-from llmbot.operations.drills import DRILLS
+from llmbot.operations.drills.drills import DRILLS
+from llmbot.operations.drills.scores import read_scores
 
 __all__ = ["DrillDesk"]
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbot.adapters.discord_gateway import DiscordConnection
+from llmbot.adapters.discord.gateway import DiscordConnection
 from llmbot.app.limits import Limits
 from llmbot.app.parts import Bot
 from llmbot.console.actions import UnknownTargetError
-from llmbot.console.facts import (
+from llmbot.console.facts.facts import (
     ExternalFacts,
     QuotaFacts,
     moment,
 )
 from llmbot.conversation.generation import Candidate
-from llmbot.operations.probes import CachedProbe, Look
-from llmbot.operations.recent_calls import RecentCalls, Recently
+from llmbot.operations.sensing.probes import CachedProbe, Look
+from llmbot.operations.sensing.recent_calls import RecentCalls, Recently
 from llmbot.resilience.limits import Forecast
 
 __all__ = ["Externals", "gateway_details", "quota_of", "quotas_of"]

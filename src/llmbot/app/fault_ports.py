@@ -15,8 +15,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmbot.app.lifecycle.supervised_tasks import NEVER_AGAIN, RestartPolicy
 from llmbot.app.running import Running
-from llmbot.app.supervisor_tasks import NEVER_AGAIN, RestartPolicy
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import DefectError, LlmbotError, RefusedError
 from llmbot.kernel.events import Noted

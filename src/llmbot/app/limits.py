@@ -13,14 +13,14 @@ from math import inf
 
 import orjson
 
-from llmbot.app.settings import Settings
+from llmbot.app.settings.tree import Settings
+from llmbot.conversation.ledger.schema import SET_META
 from llmbot.conversation.messages import Inbound
-from llmbot.conversation.schema import SET_META
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import ModelRateLimitedError
 from llmbot.resilience.limiter import Limiter
 from llmbot.resilience.limits import DAY_S, Forecast, LocalDay, RateLimits, Scope, Wait, WindowFacts
-from llmbot.storage.database import Database, Row, Session
+from llmbot.storage.database.opening import Database, Row, Session
 
 GEMINI_DAY_ZONE = "America/Los_Angeles"
 """Gemini's daily quotas end at midnight there. Source: Gemini API, "Rate limits"."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmbot.adapters.gemini import GeminiModels
-from llmbot.adapters.openai_compatible import OpenAiCompatibleModels
-from llmbot.app.settings import Settings
+from llmbot.adapters.models.gemini import GeminiModels
+from llmbot.adapters.models.openai_compatible import OpenAiCompatibleModels
+from llmbot.app.settings.tree import Settings
 from llmbot.conversation.generation import Candidate
-from llmbot.conversation.guards import ModelGuard, ModelLimits
+from llmbot.conversation.models.guards import ModelGuard, ModelLimits
 from llmbot.conversation.ports import Model
 from llmbot.kernel.clock import Clock
 from llmbot.resilience.breaker_facts import BreakerSettings

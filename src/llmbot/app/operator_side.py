@@ -10,27 +10,27 @@ from collections.abc import Callable, Mapping, Sequence
 from fastapi import APIRouter
 
 from llmbot.adapters.host import Host
-from llmbot.app.actions import BotActions
+from llmbot.app.actions.table import BotActions
 from llmbot.app.data_audit import DataAudit
 from llmbot.app.externals import Externals
+from llmbot.app.lifecycle.supervisor import Service
 from llmbot.app.parts import Bot, House
 from llmbot.app.running import Operations, Running, running
 from llmbot.app.sensors import QueueGlance, Sensors, SensorService
-from llmbot.app.settings import Settings
-from llmbot.app.supervisor import Service
-from llmbot.app.synthetic_lanes import build_synthetic
-from llmbot.app.translate import administrators_of
-from llmbot.app.views import BotViews
+from llmbot.app.settings.translate import administrators_of
+from llmbot.app.settings.tree import Settings
+from llmbot.app.synthetic.lanes import build_synthetic
+from llmbot.app.views.all_views import BotViews
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.api.server import OperatorApi
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.discord_admin import ADMIN, Administrators, DiscordAdmin
-from llmbot.console.gate import GateSettings
+from llmbot.console.gate.gate import GateSettings
 from llmbot.conversation.commands.handlers import Handler
-from llmbot.operations.audit import AuditTrail
-from llmbot.operations.audit_files import DIRECTORY
+from llmbot.operations.audit.files import DIRECTORY
+from llmbot.operations.audit.trail import AuditTrail
 from llmbot.operations.metrics import Metrics
-from llmbot.operations.recent_calls import RecentCalls
+from llmbot.operations.sensing.recent_calls import RecentCalls
 
 __all__ = ["OperatorSide", "gate_settings"]
 

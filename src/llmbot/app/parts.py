@@ -6,43 +6,43 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from llmbot.adapters.discord_gateway import DiscordConnection
-from llmbot.adapters.files import HttpFileFetcher
+from llmbot.adapters.discord.files import HttpFileFetcher
+from llmbot.adapters.discord.gateway import DiscordConnection
 from llmbot.adapters.host import Host
-from llmbot.adapters.pictures import PictureConverter
+from llmbot.adapters.models.pictures import PictureConverter
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.app.limits import Limits
 from llmbot.app.models import ModelChain
-from llmbot.app.reload import CurrentSettings, Reloader
-from llmbot.app.settings import Settings
-from llmbot.app.supervisor import Supervisor
+from llmbot.app.settings.reload import CurrentSettings, Reloader
+from llmbot.app.settings.tree import Settings
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
-from llmbot.conversation.answer_cache import AnswerCache
-from llmbot.conversation.catchup import CatchUp
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.commands.handlers import Commands
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.controls import Controls
 from llmbot.conversation.delivery import Delivery
-from llmbot.conversation.discord_guard import GuardedDiscord
 from llmbot.conversation.generation import Generation
-from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.inbound import Inbox
-from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.intake.switchboard import Switchboard
 from llmbot.conversation.lanes import Lanes
 from llmbot.conversation.large_context import LargeContexts
-from llmbot.conversation.load import Load
-from llmbot.conversation.memory_documents import ConversationMemory
+from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.ledger.reconcile import Reconciler
+from llmbot.conversation.memory.documents import ConversationMemory
+from llmbot.conversation.memory.privacy import Privacy
+from llmbot.conversation.memory.recent import RecentMessages
+from llmbot.conversation.memory.summaries import Summaries
+from llmbot.conversation.missed.catchup import CatchUp
+from llmbot.conversation.models.answer_cache import AnswerCache
 from llmbot.conversation.modes import Modes
-from llmbot.conversation.parking import Parking
 from llmbot.conversation.pipeline import Pipeline
-from llmbot.conversation.privacy import Privacy
 from llmbot.conversation.queue import JobQueue
-from llmbot.conversation.recent import RecentMessages
-from llmbot.conversation.reconcile import Reconciler
-from llmbot.conversation.summaries import Summaries
-from llmbot.conversation.switchboard import Switchboard
-from llmbot.conversation.usher import Usher
+from llmbot.conversation.replies.discord_guard import GuardedDiscord
+from llmbot.conversation.rules.effective import EffectiveRules
+from llmbot.conversation.waiting.announcements import Announcements
+from llmbot.conversation.waiting.load import Load
+from llmbot.conversation.waiting.parking import Parking
 from llmbot.conversation.workers import Workers
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.events import EventBus
@@ -53,11 +53,11 @@ from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.resilience.mutex import Mutexes
-from llmbot.storage.database import Database
-from llmbot.storage.database_backups import DatabaseBackups
-from llmbot.storage.document_admin import DocumentAdmin
-from llmbot.storage.documents import DocumentStore
-from llmbot.storage.patrol import Patrol
+from llmbot.storage.database.backups import DatabaseBackups
+from llmbot.storage.database.opening import Database
+from llmbot.storage.documents.admin import DocumentAdmin
+from llmbot.storage.documents.patrol import Patrol
+from llmbot.storage.documents.store import DocumentStore
 
 Mode = Literal["live", "simulated"]
 
@@ -86,7 +86,7 @@ class Documents:
     store: DocumentStore
     admin: DocumentAdmin
     patrol: Patrol
-    rules: HouseRules
+    rules: EffectiveRules
     memory: ConversationMemory
     current: CurrentSettings
     reloader: Reloader
@@ -131,7 +131,7 @@ class Patience:
 
     load: Load
     parking: Parking
-    usher: Usher
+    announcements: Announcements
 
 
 @dataclass(frozen=True, slots=True)

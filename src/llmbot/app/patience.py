@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from llmbot.app.parts import Edges, House, Mechanisms, Patience
-from llmbot.app.translate import usher_settings
+from llmbot.app.settings.translate import announcement_settings
 from llmbot.conversation.controls import Controls
-from llmbot.conversation.dead_letters import DeadLetters
 from llmbot.conversation.delivery import Delivery
-from llmbot.conversation.discord_guard import GuardedDiscord
 from llmbot.conversation.generation import Generation
-from llmbot.conversation.load import Load
-from llmbot.conversation.parking import Away, Parking
-from llmbot.conversation.usher import Usher
+from llmbot.conversation.ledger.dead_letters import DeadLetters
+from llmbot.conversation.replies.discord_guard import GuardedDiscord
+from llmbot.conversation.waiting.announcements import Announcements
+from llmbot.conversation.waiting.load import Load
+from llmbot.conversation.waiting.parking import Away, Parking
 from llmbot.operations.assess import Assessor, Outages
 from llmbot.resilience.breaker_facts import BreakerState
 
@@ -31,7 +31,7 @@ def build_patience(
     delivery: Delivery,
     discord: GuardedDiscord,
 ) -> Patience:
-    """Forecasts, the parking of what waits for models and Discord, and the usher."""
+    """Forecasts, the parking of what waits for models and Discord, and the announcements."""
     queue, pool, bus, clock = mechanisms.queue, mechanisms.pool, house.bus, house.clock
     limits = house.settings.limits
     load = Load(
@@ -44,8 +44,8 @@ def build_patience(
         bus,
         clock,
     )
-    usher = Usher(
-        queue, delivery, load, mechanisms.modes, bus, clock, usher_settings(house.settings)
+    announcements = Announcements(
+        queue, delivery, load, mechanisms.modes, bus, clock, announcement_settings(house.settings)
     )
 
     def room() -> int | None:
@@ -57,10 +57,13 @@ def build_patience(
         served = load.room(limits.queue_wait_max_s, least=least)
         return None if served is None else served + len(parking)
 
-    delivery.words_for_silence, delivery.make_room = usher.words_for_silence, usher.make_room
-    queue.entered = usher.entered
+    delivery.words_for_silence, delivery.make_room = (
+        announcements.words_for_silence,
+        announcements.make_room,
+    )
+    queue.entered = announcements.entered
     queue.room = room
-    return Patience(load, parking, usher)
+    return Patience(load, parking, announcements)
 
 
 def build_assessor(

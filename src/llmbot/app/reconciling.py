@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.app.parts import House, Mechanisms
-from llmbot.app.supervisor import Supervisor
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.inbound import Inbox
+from llmbot.conversation.ledger.entries import Ledger
+from llmbot.conversation.ledger.reconcile import Reconciler
 from llmbot.conversation.ports import DiscordRest
-from llmbot.conversation.reconcile import Reconciler
-from llmbot.conversation.reconcile_ledger import Ledger
 from llmbot.conversation.workers import Workers
 
 

@@ -15,16 +15,16 @@ from typing import Any
 from llmbot import __version__
 from llmbot.adapters.systemd import Systemd
 from llmbot.app.bootstrap import build
-from llmbot.app.brake import Brake
 from llmbot.app.drill_desk import DrillDesk
-from llmbot.app.healing_desk import BotDesk
-from llmbot.app.healing_wiring import HealingService, build_control_plane
+from llmbot.app.healing.desk import BotDesk
+from llmbot.app.healing.wiring import HealingService, build_control_plane
+from llmbot.app.lifecycle.recovery_mode import RecoveryMode
+from llmbot.app.lifecycle.restart_brake import Brake
+from llmbot.app.lifecycle.watchdog import Progress, WatchdogService
 from llmbot.app.operator_side import OperatorSide
 from llmbot.app.parts import Bot, House, Mode
-from llmbot.app.recovery_mode import RecoveryMode
-from llmbot.app.settings import Settings
-from llmbot.app.telemetry import Telemetry
-from llmbot.app.watchdog import Progress, WatchdogService
+from llmbot.app.settings.tree import Settings
+from llmbot.app.telemetry.logs import Telemetry
 from llmbot.console.api.drills import drill_routes
 from llmbot.console.api.incidents import incident_routes
 from llmbot.console.api.runbooks import runbook_routes

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmbot.app.externals import Externals
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.app.parts import Bot, Conversation, Edges, House, Mechanisms
 from llmbot.app.sensors import QueueGlance, Sensors
-from llmbot.app.supervisor import Supervisor
-from llmbot.app.synthetic import SyntheticMessages
+from llmbot.app.synthetic.messages import SyntheticMessages
 from llmbot.conversation.commands.handlers import Commands
-from llmbot.conversation.switchboard import Switchboard
-from llmbot.operations.audit import AuditTrail
+from llmbot.conversation.intake.switchboard import Switchboard
+from llmbot.operations.audit.trail import AuditTrail
 from llmbot.operations.metrics import Metrics
-from llmbot.operations.recent_calls import RecentCalls
+from llmbot.operations.sensing.recent_calls import RecentCalls
 from llmbot.resilience.mutex import Mutexes
 
 __all__ = ["Operations", "Running", "running"]

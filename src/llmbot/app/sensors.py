@@ -10,11 +10,11 @@ from pathlib import Path
 
 from llmbot.adapters.host import DiskReading, Host, disk_at
 from llmbot.adapters.loop_watch import LoopWatch
-from llmbot.app.supervisor import Supervisor
+from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.conversation.queue import JobQueue, QueueFacts
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus, Published, ReplyDelivered
-from llmbot.operations.memory_trend import MemoryTrend
+from llmbot.operations.sensing.memory_trend import MemoryTrend
 
 __all__ = ["QueueGlance", "SensorService", "Sensors"]
 

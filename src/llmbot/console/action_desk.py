@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llmbot.console.actions import ActionError, Actions, ActionSpec, Asked, BusyError, Done
-from llmbot.console.roles import Caller
+from llmbot.console.gate.roles import Caller
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DefectError, FencedError, LlmbotError
-from llmbot.operations.audit import Ended
-from llmbot.operations.audit_lines import Act
+from llmbot.operations.audit.lines import Act
+from llmbot.operations.audit.trail import Ended
 from llmbot.resilience.mutex import Mutexes
 
 __all__ = ["ActionDesk", "Audit", "Outcome"]

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from llmbot.console.gate.roles import Role
 from llmbot.console.options import (
     DegradationOptions,
     MaintenanceOptions,
@@ -25,7 +26,6 @@ from llmbot.console.options import (
     TestCommandOptions,
     TripOptions,
 )
-from llmbot.console.roles import Role
 from llmbot.kernel.errors import Blame, LlmbotError
 
 __all__ = [

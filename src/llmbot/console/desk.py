@@ -1,4 +1,4 @@
-"""What the operator's side may ask of the control plane; fulfilled by `app/healing_desk.py`."""
+"""What the operator's side may ask of the control plane; fulfilled by `app/healing/desk.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from llmbot.operations.executor import Result
-from llmbot.operations.incidents import Incident
+from llmbot.operations.incidents.incidents import Incident
 from llmbot.operations.ports import Check
 from llmbot.operations.runbook import Runbook
 

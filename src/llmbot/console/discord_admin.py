@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from llmbot.console.action_desk import ActionDesk, Outcome
 from llmbot.console.actions import ADMIN_ACTIONS, Asked
-from llmbot.console.roles import Caller, Role
+from llmbot.console.gate.roles import Caller, Role
 from llmbot.console.views import Health, Views, all_parts, judge
 from llmbot.conversation.messages import (
     CommandDefinition,

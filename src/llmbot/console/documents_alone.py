@@ -12,7 +12,7 @@ from llmbot.console.documents_told import (
     scan_told,
     version_told,
 )
-from llmbot.storage.document_recovery import DocumentShelf
+from llmbot.storage.documents.recovery import DocumentShelf
 
 __all__ = ["CHANGING", "alone"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from llmbot.console.facts import moment
-from llmbot.storage.database_backups import DatabaseCopy
-from llmbot.storage.document_facts import (
+from llmbot.console.facts.facts import moment
+from llmbot.storage.database.backups import DatabaseCopy
+from llmbot.storage.documents.facts import (
     DocumentCheck,
     Generation,
     Recovery,

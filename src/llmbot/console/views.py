@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmbot.console.facts import (
+from llmbot.console.facts.audit import AuditFacts
+from llmbot.console.facts.contexts import ContextsFacts
+from llmbot.console.facts.facts import (
     CircuitFacts,
     DeadlockFacts,
     DegradationFacts,
@@ -23,9 +25,7 @@ from llmbot.console.facts import (
     QueueState,
     RateLimitFacts,
 )
-from llmbot.console.facts_audit import AuditFacts
-from llmbot.console.facts_contexts import ContextsFacts
-from llmbot.console.facts_figures import (
+from llmbot.console.facts.figures import (
     DiscordMetrics,
     LedgerFacts,
     ProviderMetrics,

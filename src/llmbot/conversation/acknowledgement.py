@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from llmbot.conversation.delivery import Reply
 from llmbot.conversation.jobs import Job, JobState
-from llmbot.conversation.memory import Remembered
-from llmbot.conversation.memory_documents import ConversationMemory
+from llmbot.conversation.memory.documents import ConversationMemory
+from llmbot.conversation.memory.journal import Remembered
 from llmbot.conversation.queue import JobQueue
 from llmbot.conversation.splitting import DISCORD_MESSAGE_LENGTH_MAX
 from llmbot.kernel.clock import Clock
@@ -74,7 +74,7 @@ class Acknowledgement:
         """The answer is whole, and durable when this returns: any later life delivers the same.
 
         A disk that refuses, or takes longer than people wait, does not keep it from its author:
-        the write is tried on (`sure_writes.py`), and after a kill before it lands the next life
+        the write is tried on (`ledger/sure_writes.py`); after a kill before it lands the next life
         makes the reply that stands in the channel equal to its own answer. There is still one.
         Only follow-ups to a command, which nobody could find again, wait for the disk.
 

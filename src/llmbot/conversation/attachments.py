@@ -13,8 +13,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from llmbot.conversation.messages import Attachment
-from llmbot.conversation.notices import notice, reason
 from llmbot.conversation.ports import Blob
+from llmbot.conversation.text.notices import notice, reason
 from llmbot.kernel.errors import AttachmentRefusedError, LlmbotError
 
 DISCORD_FILE_HOSTS = ("cdn.discordapp.com", "media.discordapp.net")

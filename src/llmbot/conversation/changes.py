@@ -11,8 +11,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
-from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job
+from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.queue import JobQueue
 
 CHANGES_MAX = 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, JobState, Priority
+from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.messages import Inbound, SessionCursor
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import DuplicateMessage, EventBus, MessageAccepted

@@ -15,10 +15,10 @@ from math import ceil
 
 from llmbot.conversation.attachments import AttachmentReader, Files
 from llmbot.conversation.jobs import Job
-from llmbot.conversation.memory_documents import ConversationMemory
+from llmbot.conversation.memory.documents import ConversationMemory
+from llmbot.conversation.memory.recent import RecentMessages
 from llmbot.conversation.messages import ChannelMessage, Inbound
 from llmbot.conversation.ports import DiscordRest, Prompt, Role, Turn
-from llmbot.conversation.recent import RecentMessages
 from llmbot.conversation.transcript import Chosen, strip_address, wrap
 from llmbot.kernel.errors import LlmbotError
 from llmbot.resilience.degradation import SWITCHES, Degradation, Switches

@@ -1,18 +1,18 @@
 """Opens replies: the one place that knows where they go, at which pace, and what they may show.
 
-What a reply is and how it becomes whole stands in `reply.py`.
+What a reply is and how it becomes whole stands in `replies/reply.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job
-from llmbot.conversation.pace import Pace
+from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.ports import DiscordRest
-from llmbot.conversation.reply import NONCE_SURE_S, DeliverySettings, Reply
-from llmbot.conversation.sinks import open_sink
+from llmbot.conversation.replies.pace import Pace
+from llmbot.conversation.replies.reply import NONCE_SURE_S, DeliverySettings, Reply
+from llmbot.conversation.replies.sinks import open_sink
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DiscordUnavailableError
 from llmbot.resilience.lock import Lock

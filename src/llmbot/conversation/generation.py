@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbot.conversation.calls import (
+from llmbot.conversation.models.calls import (
     Answer,
     Call,
     Candidate,
@@ -21,7 +21,7 @@ from llmbot.conversation.calls import (
     worst,
 )
 from llmbot.conversation.ports import Prompt
-from llmbot.conversation.pulse import Pulses
+from llmbot.conversation.waiting.pulse import Pulses
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (
     LlmbotError,

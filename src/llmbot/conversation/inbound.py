@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from llmbot.conversation.admission import is_meant_for_us
-from llmbot.conversation.arrivals import Arrival, Arrivals
 from llmbot.conversation.changes import Changes
 from llmbot.conversation.claim import Claims
-from llmbot.conversation.credit import Credit, Loan
-from llmbot.conversation.gap_hold import GapHold
-from llmbot.conversation.job_store import JobStore
+from llmbot.conversation.intake.arrivals import Arrival, Arrivals
+from llmbot.conversation.intake.credit import Credit, Loan
+from llmbot.conversation.intake.place import Step, StreamPlace
 from llmbot.conversation.jobs import Job, JobState
+from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.memory.recent import RecentMessages
 from llmbot.conversation.messages import (
     ChannelMessage,
     CommandReply,
@@ -27,10 +28,9 @@ from llmbot.conversation.messages import (
     Inbound,
     SessionCursor,
 )
-from llmbot.conversation.place import Step, StreamPlace
+from llmbot.conversation.missed.gap_hold import GapHold
 from llmbot.conversation.ports import KnownChannel
 from llmbot.conversation.queue import JobQueue
-from llmbot.conversation.recent import RecentMessages
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import OverloadedError, StoreUnavailableError
 from llmbot.kernel.events import EventBus, Noted, TaskDied
@@ -136,7 +136,7 @@ class Inbox:
     def on_session(
         self, *, resumed: bool, channels: Sequence[KnownChannel], session_id: str
     ) -> None:
-        """A session is ready; what was missed is looked for elsewhere (`catchup.py`)."""
+        """A session is ready; what was missed is looked for elsewhere (`missed/catchup.py`)."""
         if resumed and session_id not in (self._session_id, self._announced):
             # A new session whose connection was lost before it could be announced.
             self._gap_since_s = self._gap_since_s or self.heard_s

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from llmbot.conversation.messages import Inbound
-from llmbot.conversation.rules import BOTS_OWN, Rules
+from llmbot.conversation.rules.facts import BOTS_OWN, Rules
 from llmbot.kernel.errors import DefectError
 from llmbot.resilience.fair import Priority
 

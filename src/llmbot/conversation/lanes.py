@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from llmbot.conversation.jobs import ENDED, Job
 from llmbot.conversation.pipeline import Pipeline
-from llmbot.conversation.rules import Rules
+from llmbot.conversation.rules.facts import Rules
 
 __all__ = ["Lanes"]
 

@@ -20,7 +20,9 @@ from functools import partial
 
 from llmbot.conversation.attachments import Files
 from llmbot.conversation.context import ContextBuilder
-from llmbot.conversation.context_facts import (
+from llmbot.conversation.delivery import Reply
+from llmbot.conversation.jobs import Job, Timeline
+from llmbot.conversation.large.facts import (
     ContextNotKept,
     ContextPartsFailed,
     ContextTaken,
@@ -30,9 +32,7 @@ from llmbot.conversation.context_facts import (
     LongTextsRestError,
     TooManyLongTextsError,
 )
-from llmbot.conversation.context_keeping import ContextKeeper
-from llmbot.conversation.context_mending import Mending, Retried
-from llmbot.conversation.context_plan import (
+from llmbot.conversation.large.plan import (
     Gathered,
     Part,
     Plan,
@@ -41,14 +41,14 @@ from llmbot.conversation.context_plan import (
     digest_of,
     part_key,
 )
-from llmbot.conversation.context_reading import Reader, Run
-from llmbot.conversation.context_sources import HistoryReader, gathered_files
-from llmbot.conversation.context_words import progress_words
-from llmbot.conversation.context_writing import ContextWriter
-from llmbot.conversation.delivery import Reply
-from llmbot.conversation.job_store import JobStore
-from llmbot.conversation.jobs import Job, Timeline
-from llmbot.conversation.notices import notice
+from llmbot.conversation.large.reading import Reader, Run
+from llmbot.conversation.large.retention import ContextKeeper
+from llmbot.conversation.large.retries import Mending, Retried
+from llmbot.conversation.large.sources import HistoryReader, gathered_files
+from llmbot.conversation.large.words import progress_words
+from llmbot.conversation.large.writing import ContextWriter
+from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.text.notices import notice
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DefectError, LlmbotError, ModelBlockedError
 from llmbot.kernel.events import EventBus

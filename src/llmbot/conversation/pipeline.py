@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 
 from llmbot.conversation.acknowledgement import Acknowledgement
 from llmbot.conversation.admission import Admission
-from llmbot.conversation.answer_cache import AnswerCache
 from llmbot.conversation.attachments import Files
 from llmbot.conversation.changes import Changes
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.delivery import Delivery, Reply
 from llmbot.conversation.generation import Generation
-from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.jobs import Job
 from llmbot.conversation.large_context import LargeContexts
-from llmbot.conversation.rendering import render_answer
+from llmbot.conversation.models.answer_cache import AnswerCache
+from llmbot.conversation.rules.effective import EffectiveRules
+from llmbot.conversation.text.rendering import render_answer
 from llmbot.conversation.trouble import Trouble, is_model_away
 from llmbot.conversation.turns import TurnLost, Turns
-from llmbot.conversation.usher import Usher
+from llmbot.conversation.waiting.announcements import Announcements
 from llmbot.kernel.errors import LlmbotError
 
 
@@ -39,13 +39,13 @@ class Pipeline:
     delivery: Delivery
     acknowledgement: Acknowledgement
     trouble: Trouble
-    usher: Usher
+    announcements: Announcements
     cache: AnswerCache
     changes: Changes
     turns: Turns
     stand_in_note: bool = True
     """Whether an answer says when it came from another model than the preferred one."""
-    rules: HouseRules | None = None
+    rules: EffectiveRules | None = None
     """What servers, channels and users set; without it the bot's own settings hold."""
     large: LargeContexts | None = None
     """Answers what is too long for one prompt; without it such texts are left out."""
@@ -56,7 +56,7 @@ class Pipeline:
         Returns what went wrong, if anything. Cancelled, it hands the job back for the next life.
         """
         try:
-            await self.usher.finished(job)
+            await self.announcements.finished(job)
             await self._apply_rules(job)
             with nullcontext() if self.large is None else self.large.aside(job):
                 return await self._in_turn(job)
@@ -76,7 +76,7 @@ class Pipeline:
 
     async def shed(self, job: Job) -> None:
         """Tell the author of a job that overload pushed out of the queue."""
-        await self.usher.finished(job)
+        await self.announcements.finished(job)
         async with self.delivery.open(job, silent=True) as reply:
             # It gets no answer, which alone would have to stand above the later ones.
             reply.make_room = None

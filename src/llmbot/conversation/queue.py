@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from llmbot.conversation.job_store import JobStore
 from llmbot.conversation.jobs import Job, JobState, check_transition
+from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.messages import Inbound, Source
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus, JobMoved

@@ -26,9 +26,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from llmbot.conversation.breaks import choose_cut, window_length
-from llmbot.conversation.fences import Fence
-from llmbot.conversation.indivisible import joins_backwards
+from llmbot.conversation.text.breaks import choose_cut, window_length
+from llmbot.conversation.text.fences import Fence
+from llmbot.conversation.text.indivisible import joins_backwards
 from llmbot.kernel.errors import DefectError
 
 DISCORD_MESSAGE_LENGTH_MAX = 2000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llmbot.conversation.memory import Remembered
+from llmbot.conversation.memory.journal import Remembered
 from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import Role, Turn
 

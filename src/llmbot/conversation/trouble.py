@@ -16,12 +16,12 @@ from llmbot.conversation.admission import (
 )
 from llmbot.conversation.delivery import Reply
 from llmbot.conversation.jobs import ENDED, Job, JobState
-from llmbot.conversation.load import Load
 from llmbot.conversation.messages import Inbound
-from llmbot.conversation.notices import notice, span
-from llmbot.conversation.parking import Away, Parking
 from llmbot.conversation.queue import JobQueue
-from llmbot.conversation.usher import WAITING_FOR_MODEL, waiting_words
+from llmbot.conversation.text.notices import notice, span
+from llmbot.conversation.waiting.announcements import WAITING_FOR_MODEL, waiting_words
+from llmbot.conversation.waiting.load import Load
+from llmbot.conversation.waiting.parking import Away, Parking
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.errors import (
     Blame,

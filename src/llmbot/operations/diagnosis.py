@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbot.operations.causes import CAUSES, CauseFacts, Severity
-from llmbot.operations.conditions import Condition
 from llmbot.operations.ports import Part, Plant
+from llmbot.operations.sensing.conditions import Condition
 from llmbot.resilience.breaker_facts import BreakerState
 
 __all__ = ["Cause", "diagnose", "ruled_out"]

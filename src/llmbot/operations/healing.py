@@ -7,15 +7,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from llmbot.kernel.clock import Clock
-from llmbot.operations.casebook import Casebook
-from llmbot.operations.catalog.shelf import RUNBOOKS
+from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.checklist import validate_all
 from llmbot.operations.diagnosis import Cause, diagnose
 from llmbot.operations.executor import Executor, Order
 from llmbot.operations.guardrails import Rails
+from llmbot.operations.incidents.log import IncidentLog
 from llmbot.operations.pacing import Pacing
 from llmbot.operations.ports import Plant
-from llmbot.operations.sensors import Senses
+from llmbot.operations.sensing.sensors import Senses
 
 LOOK_EVERY_S = 0.5
 CALM_S = 1.5
@@ -35,7 +35,7 @@ class Healing:
     plant: Plant
     rails: Rails
     executor: Executor
-    casebook: Casebook
+    incident_log: IncidentLog
     pacing: Pacing
     collect: Collect
     clock: Clock
@@ -64,20 +64,20 @@ class Healing:
             self.senses.active(), self.plant, now, ended=self._last_seen
         )
         self._last_seen |= {cause.name: now for cause in self.causes}
-        fresh = await self.casebook.update(self.causes)
+        fresh = await self.incident_log.update(self.causes)
         for name in fresh:
             if self.rails.alarm(name):
-                await self.casebook.say("Storm: many alarms at once; collecting, not acting.")
+                await self.incident_log.say("Storm: many alarms at once; collecting, not acting.")
         self._calm_since = None if self.causes else self._calm_since or now
         if self._busy is not None and not self._busy.done():
             return
-        if fresh and self.casebook.current is not None:
-            self._begin(self.collect(self.casebook.current.id), "collect metrics")
+        if fresh and self.incident_log.current is not None:
+            self._begin(self.collect(self.incident_log.current.id), "collect metrics")
         elif over := self.executor.standing.causes() - {cause.name for cause in self.causes}:
             self._begin(self.executor.release(min(over)), "take back relief")
         elif (cause := self.pacing.due(self.causes)) is not None:
             self._begin(self._treat(cause), f"treat {cause.name}")
-        elif self._calm(now) and self.casebook.current is not None:
+        elif self._calm(now) and self.incident_log.current is not None:
             self._begin(self._close(), "close the incident")
 
     def _calm(self, now: float) -> bool:
@@ -89,7 +89,7 @@ class Healing:
             RUNBOOKS[cause.facts.runbook],
             cause.name,
             cause.subjects,
-            "" if self.casebook.current is None else self.casebook.current.id,
+            "" if self.incident_log.current is None else self.incident_log.current.id,
         )
         unwell = frozenset(each.facts.part for each in self.causes if each.name != cause.name)
         result = await self.executor.run(
@@ -98,16 +98,16 @@ class Healing:
             confirmed=lambda: cause.name in {each.name for each in self.causes},
         )
         self.pacing.done(cause, result)
-        await self.casebook.considered(cause, result)
+        await self.incident_log.considered(cause, result)
 
     async def _close(self) -> None:
         """Validate with other eyes than those that raised it, then report."""
-        incident = self.casebook.current
+        incident = self.incident_log.current
         checks = await validate_all(self.plant, FRESH_S)
         if incident is None or self.causes or not self.pacing.may_close(checks, self._calm_since):
             return
         impact = await self.plant.impact(incident.opened_s, self.clock.wall())
-        await self.casebook.close(checks, impact)
+        await self.incident_log.close(checks, impact)
         await self.collect(incident.id)
 
     def _begin(self, work: Coroutine[None, None, None], name: str) -> None:

@@ -34,7 +34,7 @@ from llmbot.kernel.events import (
     TaskDied,
     WorkRecovered,
 )
-from llmbot.operations.audit import AuditRecorded
+from llmbot.operations.audit.trail import AuditRecorded
 
 __all__ = ["GAUGES", "Metrics", "Reading"]
 

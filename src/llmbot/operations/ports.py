@@ -15,7 +15,7 @@ from typing import Protocol
 from llmbot.operations.stats import Performance
 from llmbot.resilience.breaker_facts import BreakerFacts
 from llmbot.resilience.concurrency import PoolFacts
-from llmbot.storage.contract import DatabaseFacts
+from llmbot.storage.database.contract import DatabaseFacts
 
 
 class Part(StrEnum):

@@ -8,7 +8,7 @@ import sys
 import uvloop
 
 from llmbot.app.run import run_bot
-from llmbot.app.settings import load_settings
+from llmbot.app.settings.tree import load_settings
 
 
 def main() -> int:

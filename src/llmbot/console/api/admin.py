@@ -1,4 +1,4 @@
-"""`GET /api/admin/…`: what is only read; what changes something stands in `acts.py`."""
+"""`GET /api/admin/…`: what is only read; what changes something stands in `actions.py`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from llmbot.console.api.models import AuditShape, CheckShape, ConfigShape
-from llmbot.console.facts import (
+from llmbot.console.facts.contexts import ContextsFacts
+from llmbot.console.facts.facts import (
     DeadlockFacts,
     MutexesFacts,
     ProcessedFacts,
     QueueState,
     RateLimitFacts,
 )
-from llmbot.console.facts_contexts import ContextsFacts
 from llmbot.console.views import ConfigView, Views
 
 AUDIT_MAX = 500

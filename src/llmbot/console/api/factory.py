@@ -14,19 +14,19 @@ from starlette.responses import Response
 
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.actions import ActionError, BusyError, UnknownTargetError, WrongOptionError
-from llmbot.console.api.acts import act_routes, caller_of
+from llmbot.console.api.actions import act_routes, caller_of
 from llmbot.console.api.admin import admin_routes
-from llmbot.console.api.figures import figure_routes
-from llmbot.console.api.fresh import Fresh
 from llmbot.console.api.health import health_routes
 from llmbot.console.api.measured import measured_routes
+from llmbot.console.api.metrics import figure_routes
 from llmbot.console.api.models import ProblemShape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
-from llmbot.console.dashboard.entrance import Entrance
+from llmbot.console.api.response_cache import Fresh
 from llmbot.console.dashboard.routes import dashboard_routes
 from llmbot.console.dashboard.sections import offered
 from llmbot.console.dashboard.service import Dashboard
-from llmbot.console.gate import Gate, GateSettings, Guesses
+from llmbot.console.dashboard.sign_in import Entrance
+from llmbot.console.gate.gate import Gate, GateSettings, Guesses
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (

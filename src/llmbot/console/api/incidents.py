@@ -12,8 +12,8 @@ from starlette.responses import PlainTextResponse, Response
 from llmbot.console.api.models import Body, ProblemShape, Shape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
 from llmbot.console.desk import Desk
-from llmbot.operations.incidents import Incident
-from llmbot.operations.report import as_json, as_markdown
+from llmbot.operations.incidents.incidents import Incident
+from llmbot.operations.incidents.report import as_json, as_markdown
 
 Key = Annotated[str, Path(max_length=40, description="id of an incident, or `last`")]
 GetDesk = Callable[[], Desk]

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from llmbot.console.api.models import ProblemShape
 from llmbot.console.api.problem import MEDIA_TYPE
-from llmbot.console.facts import (
+from llmbot.console.facts.facts import (
     CircuitFacts,
     DegradationFacts,
     ExternalFacts,

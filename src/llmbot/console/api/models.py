@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from llmbot.console.facts_audit import AuditFacts
+from llmbot.console.facts.audit import AuditFacts
 from llmbot.console.views import Health, Status
 
 

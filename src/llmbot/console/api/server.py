@@ -16,7 +16,7 @@ from llmbot.console.api.factory import build_routes, create_api
 from llmbot.console.api.listen import listen_on
 from llmbot.console.api.protocol import BoundedProtocol
 from llmbot.console.dashboard.service import Dashboard
-from llmbot.console.gate import GateSettings
+from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
 

@@ -14,15 +14,15 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from llmbot.console.api.acts import caller_of
+from llmbot.console.api.actions import caller_of
 from llmbot.console.api.problem import problem
+from llmbot.console.dashboard.actions import Known, offers_of
 from llmbot.console.dashboard.assets import Asset, fill_in, load_assets
-from llmbot.console.dashboard.entrance import SIGN_IN, SIGN_OUT, Entrance
 from llmbot.console.dashboard.feed import READERS_MAX
-from llmbot.console.dashboard.offers import Known, offers_of
 from llmbot.console.dashboard.sections import offered
 from llmbot.console.dashboard.service import Dashboard
-from llmbot.console.gate import Guesses
+from llmbot.console.dashboard.sign_in import SIGN_IN, SIGN_OUT, Entrance
+from llmbot.console.gate.gate import Guesses
 from llmbot.console.views import Views, all_parts, judge
 
 __all__ = ["dashboard_routes"]

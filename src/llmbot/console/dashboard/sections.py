@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from llmbot.console.facts import as_shown
+from llmbot.console.facts.facts import as_shown
 
 __all__ = ["SECTIONS", "Sections", "offered"]
 

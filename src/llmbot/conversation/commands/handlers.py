@@ -10,9 +10,9 @@ from llmbot.conversation.commands.definitions import ASKING, ESSENTIAL
 from llmbot.conversation.commands.long_texts import LongTextCommands
 from llmbot.conversation.context import ContextBuilder
 from llmbot.conversation.inbound import Inbox
-from llmbot.conversation.memory_documents import ConversationMemory
+from llmbot.conversation.memory.documents import ConversationMemory
 from llmbot.conversation.messages import CommandReply, CommandRequest
-from llmbot.conversation.notices import notice
+from llmbot.conversation.text.notices import notice
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError, RefusedError
 from llmbot.kernel.events import CommandExecuted, EventBus

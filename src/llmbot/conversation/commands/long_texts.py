@@ -13,7 +13,7 @@ from llmbot.conversation.messages import (
     LongRequest,
     LongTask,
 )
-from llmbot.conversation.notices import notice
+from llmbot.conversation.text.notices import notice
 from llmbot.kernel.errors import Blame, RefusedError
 
 __all__ = ["WHERE", "LongTextCommands"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from llmbot.conversation.memory.privacy import Privacy
 from llmbot.conversation.messages import CommandReply, CommandRequest
-from llmbot.conversation.privacy import Privacy
 
 CHOICES = ("export", "delete")
 CONFIRM = "yes"

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from llmbot.conversation.house_rules import HouseRules
 from llmbot.conversation.messages import CommandReply, CommandRequest
-from llmbot.conversation.preferences import Preferences
-from llmbot.conversation.server_settings import ChannelSettings, ServerSettings
+from llmbot.conversation.rules.effective import EffectiveRules
+from llmbot.conversation.rules.preferences import Preferences
+from llmbot.conversation.rules.server_settings import ChannelSettings, ServerSettings
 from llmbot.kernel.errors import RefusedError
 
 SERVER_CHOICES = (
@@ -54,7 +54,7 @@ class SettingRefusedError(RefusedError):
 class SettingsCommands:
     """Answers both commands, in private."""
 
-    def __init__(self, rules: HouseRules, models: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, rules: EffectiveRules, models: Callable[[], tuple[str, ...]]) -> None:
         """`models` gives the names of the models that may be chosen."""
         self._rules = rules
         self._models = models

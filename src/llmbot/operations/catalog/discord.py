@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmbot.operations.catalog.looking import only_told, open_breakers, probed
+from llmbot.operations.catalog.checks import only_told, open_breakers, probed
 from llmbot.operations.ports import Act, Check, Part, Verb
 from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmbot.operations.catalog.looking import at_once, only_told, probed
+from llmbot.operations.catalog.checks import at_once, only_told, probed
 from llmbot.operations.ports import Act, Check, Part, Verb
 from llmbot.operations.runbook import Runbook, Situation, Step
 from llmbot.operations.stats import Percentiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from llmbot.operations.catalog.looking import open_breakers
+from llmbot.operations.catalog.checks import open_breakers
 from llmbot.operations.ports import Act, Check, Part, Verb
 from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
 

@@ -1,0 +1,1 @@
+"""Discord behind discord.py: `gateway.py` listens, `rest.py` speaks."""

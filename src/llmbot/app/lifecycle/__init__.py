@@ -1,0 +1,1 @@
+"""How services live: the tree, its supervisor, the restart brake, recovery mode, the watchdog."""

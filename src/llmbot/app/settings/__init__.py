@@ -1,0 +1,1 @@
+"""The settings: `tree.py` is the whole; groups, sources, checks and the reload beside it."""

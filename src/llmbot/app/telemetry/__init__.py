@@ -1,0 +1,1 @@
+"""The log: what it listens to, and how its lines look."""

@@ -1,0 +1,1 @@
+"""What operators see of the running bot. `all_views.py` puts all views together."""

@@ -1,0 +1,1 @@
+"""What the operator's side shows, as facts; API, command line and page share them."""

@@ -1,0 +1,319 @@
+"""Compares what the ledger says with what stands in the channels, and mends the difference.
+
+At the start and every few minutes, within a bounded window and a bounded number of calls: open
+messages that nobody has in hand go back into the queue, surplus messages of ours are deleted, and a
+text that a late call has overwritten is put right. A message that Discord confirmed and that is
+gone was deleted by somebody: it is counted and never sent again, or the bot would fight moderators.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from llmbot.conversation.jobs import Job, JobState
+from llmbot.conversation.ledger.entries import Entry, Ledger
+from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.messages import ChannelMessage
+from llmbot.conversation.missed.rereading import QuestionDamaged, reread
+from llmbot.conversation.ports import DiscordRest
+from llmbot.conversation.queue import JobQueue
+from llmbot.conversation.splitting import split_message
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import LlmbotError
+from llmbot.kernel.events import EventBus, Level
+
+__all__ = ["ReconcileFacts", "ReconcileSettings", "Reconciled", "Reconciler"]
+
+_PAGE = 100
+_KINDS = ("lost", "doubled", "cut")
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileSettings:
+    """How often and how far; times in seconds."""
+
+    first_after_s: float = 20.0
+    every_s: float = 240.0
+    window_s: float = 900.0
+    """Messages asked earlier are settled."""
+    settled_s: float = 30.0
+    """What changed later than so long ago may still be under way."""
+    messages_max: int = 300
+    calls_max: int = 20
+    """Calls to Discord in one round; what is left is looked at in the next."""
+    pages_per_channel_max: int = 3
+    texts_max: int = 300
+    """Answers whose text is kept in memory for comparison."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """A round ended: what was looked at, what was amiss, what was mended."""
+
+    level: ClassVar[Level] = Level.INFO
+    checked: int
+    lost: int
+    doubled: int
+    cut: int
+    mended: int
+    removed: int
+    """Parts that somebody deleted."""
+    complete: bool
+
+    def describe(self) -> str:
+        """See `Event.describe`."""
+        end = "complete" if self.complete else "to be continued"
+        return (
+            f"Reconciled {self.checked} message(s): {self.lost} lost, {self.doubled} doubled, "
+            f"{self.cut} cut, {self.mended} mended, {self.removed} part(s) removed by others; {end}"
+        )
+
+
+@dataclass(slots=True)
+class ReconcileFacts:
+    """`rounds`, `checked` and `mended` are sums of this life, the others the last round's.
+
+    `lost`, `doubled` and `cut` are what is amiss and not mended.
+    """
+
+    rounds: int = 0
+    checked: int = 0
+    lost: int = 0
+    doubled: int = 0
+    cut: int = 0
+    mended: int = 0
+    removed: int = 0
+    last_s: float | None = None
+    """When the last round ended, in seconds since the Unix epoch."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """What one round finds."""
+
+    found: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
+    mended: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
+    removed: int = 0
+    calls: int = 0
+    complete: bool = True
+
+
+class Reconciler:
+    """Owns the rounds; `run` is its task."""
+
+    def __init__(
+        self,
+        rest: DiscordRest,
+        store: JobStore,
+        ledger: Ledger,
+        queue: JobQueue,
+        in_hand: Callable[[int], bool],
+        bus: EventBus,
+        clock: Clock,
+        settings: ReconcileSettings | None = None,
+    ) -> None:
+        """Put orphans back into `queue`: open messages of which `in_hand` knows nothing."""
+        self._rest = rest
+        self._store = store
+        self._ledger = ledger
+        self._queue = queue
+        self._in_hand = in_hand
+        self._bus = bus
+        self._clock = clock
+        self._settings = settings or ReconcileSettings()
+        self._texts: OrderedDict[int, str] = OrderedDict()
+        self._suspects: set[tuple[int, int]] = set()
+        self._facts = ReconcileFacts()
+
+    def facts(self) -> ReconcileFacts:
+        """The figures."""
+        return self._facts
+
+    def delivered(self, job: Job) -> None:
+        """Remember the text of an answer that was delivered just now."""
+        if job.answer and job.inbound.interaction is None:  # else more may stand there, see `sinks`
+            self._texts[job.message_id] = job.answer
+            if len(self._texts) > self._settings.texts_max:
+                self._texts.popitem(last=False)
+
+    async def run(self) -> None:
+        """Round after round; ends only by cancellation."""
+        await self._clock.sleep(self._settings.first_after_s)
+        while True:
+            try:
+                await self.look()
+            except LlmbotError:
+                # The database or Discord says itself what is wrong; the next round tries again.
+                self._suspects.clear()
+            await self._clock.sleep(self._settings.every_s)
+
+    async def look(self) -> Reconciled:
+        """One round.
+
+        Raises:
+            StoreUnavailableError: the ledger could not be read.
+        """
+        settings, now = self._settings, self._clock.wall()
+        current = _Round()
+        suspects: set[tuple[int, int]] = set()
+        entries = await self._ledger.recent(
+            now - settings.window_s, now - settings.settled_s, settings.messages_max
+        )
+        await self._take_up_orphans(current, suspects)
+        by_channel: dict[int, list[Entry]] = {}
+        for entry in entries:
+            by_channel.setdefault(entry.channel_id, []).append(entry)
+        for channel_id, members in by_channel.items():
+            if current.calls >= settings.calls_max or self._rest.is_tight(channel_id, "edit"):
+                current.complete = False
+                continue
+            try:
+                await self._look_at(channel_id, members, current, suspects)
+            except LlmbotError:
+                current.complete = False
+        self._suspects = suspects
+        return self._tell(len(entries), current)
+
+    # ── open, and in nobody's hand ──────────────────────────────────────────────────────────────
+
+    async def _take_up_orphans(self, current: _Round, suspects: set[tuple[int, int]]) -> None:
+        """What is open in the ledger and known to nobody, twice in a row, waits again."""
+        before_s = self._clock.wall() - self._settings.settled_s
+        for message_id in await self._ledger.unended(before_s, self._settings.messages_max):
+            if self._in_hand(message_id) or not self._twice((message_id, 0), suspects):
+                continue
+            job = await self._store.job(message_id) or await self._asked_anew(message_id)
+            if job is None or self._in_hand(message_id):
+                continue
+            current.found["lost"] += 1
+            self._queue.adopt(job)
+            current.mended["lost"] += 1
+
+    async def _asked_anew(self, message_id: int) -> Job | None:
+        """A question whose stored words are damaged, as it stands where it was asked.
+
+        One that is not there any more (or was a command) becomes a dead letter.
+        """
+        place = await self._ledger.place(message_id)
+        if place is None:
+            return None
+        try:
+            page = await self._rest.history(place.channel_id, after=message_id - 1, limit=1)
+        except LlmbotError:
+            return None  # the next round asks again
+        job = reread(message_id, place, page, self._clock.wall())
+        found = bool(job.inbound.content or job.inbound.attachments)
+        self._bus.publish(QuestionDamaged(message_id, found=found))
+        self._store.amend(job)
+        if not found:
+            self._queue.move(job, JobState.DEAD, "its stored words are damaged")
+            return None
+        return job
+
+    # ── what stands in a channel ────────────────────────────────────────────────────────────────
+
+    async def _look_at(
+        self,
+        channel_id: int,
+        entries: Sequence[Entry],
+        current: _Round,
+        suspects: set[tuple[int, int]],
+    ) -> None:
+        page, whole = await self._read(channel_id, min(e.message_id for e in entries), current)
+        reached = page[-1].id if page and not whole else None
+        for entry in entries:
+            if reached is not None and max(entry.parts, default=entry.message_id) >= reached:
+                current.complete = False
+                continue
+            mine = [m for m in page if m.author_is_us and _answers(m, entry)]
+            await self._compare(entry, mine, current, suspects)
+
+    async def _read(
+        self, channel_id: int, after: int, current: _Round
+    ) -> tuple[list[ChannelMessage], bool]:
+        found: list[ChannelMessage] = []
+        for _ in range(self._settings.pages_per_channel_max):
+            current.calls += 1
+            page = await self._rest.history(channel_id, after=after, limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                return found, True
+            after = page[-1].id
+        return found, False
+
+    async def _compare(
+        self,
+        entry: Entry,
+        mine: Sequence[ChannelMessage],
+        current: _Round,
+        suspects: set[tuple[int, int]],
+    ) -> None:
+        standing = {message.id: message for message in mine}
+        if not any(part in standing for part in entry.parts):
+            # All that was recorded is gone, or nothing was: what stands there is the answer.
+            current.removed += len(entry.parts)
+            return
+        current.removed += sum(part not in standing for part in entry.parts)
+        for message in mine:
+            known = message.id in entry.parts
+            if not known and self._twice((entry.message_id, message.id), suspects):
+                current.found["doubled"] += 1
+                await self._rest.delete(message.channel_id, message.id)
+                current.calls += 1
+                current.mended["doubled"] += 1
+        await self._compare_texts(entry, standing, current)
+
+    async def _compare_texts(
+        self, entry: Entry, standing: dict[int, ChannelMessage], current: _Round
+    ) -> None:
+        answer = self._texts.get(entry.message_id)
+        texts = split_message(answer) if answer is not None else []
+        if len(texts) != len(entry.parts):
+            return
+        for discord_id, text in zip(entry.parts, texts, strict=True):
+            message = standing.get(discord_id)
+            if message is not None and message.content.strip() != text.strip():
+                current.found["cut"] += 1
+                await self._rest.edit(entry.channel_id, discord_id, text)
+                current.calls += 1
+                current.mended["cut"] += 1
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────
+
+    def _twice(self, suspect: tuple[int, int], suspects: set[tuple[int, int]]) -> bool:
+        """Whether the last round saw it too: nothing is mended at first sight."""
+        suspects.add(suspect)
+        return suspect in self._suspects
+
+    def _tell(self, checked: int, current: _Round) -> Reconciled:
+        facts, mended = self._facts, sum(current.mended.values())
+        facts.rounds += 1
+        facts.checked += checked
+        facts.mended += mended
+        facts.removed = current.removed
+        facts.last_s = self._clock.wall()
+        left = {kind: current.found[kind] - current.mended[kind] for kind in _KINDS}
+        facts.lost, facts.doubled, facts.cut = left["lost"], left["doubled"], left["cut"]
+        told = Reconciled(
+            checked,
+            lost=left["lost"],
+            doubled=left["doubled"],
+            cut=left["cut"],
+            mended=mended,
+            removed=current.removed,
+            complete=current.complete,
+        )
+        self._bus.publish(told)
+        return told
+
+
+def _answers(message: ChannelMessage, entry: Entry) -> bool:
+    """Whether a message of ours belongs to this question; parts of a command refer to its first."""
+    return (
+        message.id in entry.parts
+        or message.reply_to == entry.message_id
+        or (bool(entry.parts) and message.reply_to == entry.parts[0])
+    )

@@ -1,0 +1,1 @@
+"""Calls to the models: guarded, continued, cached; `generation.py` above is the chain."""

@@ -1,0 +1,1 @@
+"""A reply on its way to Discord: its text made equal to what stands there."""

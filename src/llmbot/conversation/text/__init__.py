@@ -1,0 +1,1 @@
+"""Text as Discord takes it: where it breaks, what is never broken, what users are told."""

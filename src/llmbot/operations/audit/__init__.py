@@ -1,0 +1,1 @@
+"""The audit: `trail.py` records; lines are hash-chained and kept in files."""

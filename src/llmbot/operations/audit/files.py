@@ -1,0 +1,230 @@
+"""The files of the audit: appended to, rotated, read back and checked. Called on threads.
+
+`audit.log` is the newest; full ones become `audit-NUMBER.log` after the first record in them, and
+the oldest go when there are too many. None of them ends in `.json`: a script of the runbook mends
+whatever does. `begun-ID.note` is an act under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from llmbot.operations.audit.lines import BEGINNING, Act, AuditRecord, read_line
+from llmbot.storage.files import sync_directory
+
+__all__ = ["DIRECTORY", "AuditFiles", "Place", "Verification", "tail", "verify"]
+
+DIRECTORY = "audit"
+"""Below DATA_DIR."""
+
+NAME = "audit.log"
+FILE_BYTES_MAX = 8 * 1024 * 1024
+FILES_MAX = 20
+_NOTES_MAX = 1000
+_TAIL_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an earlier life ended."""
+
+    number: int
+    hash: str
+    begun: tuple[Act, ...]
+    """Acts that it had begun and not recorded."""
+    torn_bytes: int
+    """Of a last line that was cut off in the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a check of the whole chain found."""
+
+    records: int
+    files: int
+    first: int
+    """Number of the oldest record that is kept."""
+    last: int
+    last_hash: str
+    problems: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing, changed or out of its place."""
+        return not self.problems
+
+
+class AuditFiles:
+    """Writes; every method may raise `OSError`."""
+
+    def __init__(
+        self, directory: Path, *, file_bytes_max: int = FILE_BYTES_MAX, files_max: int = FILES_MAX
+    ) -> None:
+        """Keep at most `files_max` full files of `file_bytes_max` bytes."""
+        self.directory = directory
+        self._path = directory / NAME
+        self._file_bytes_max = file_bytes_max
+        self._files_max = files_max
+        self._size = 0
+
+    def open(self) -> Place:
+        """Make the directory, cut off a torn last line, and say where to go on."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        torn = self._cut_torn_line()
+        number, digest = 0, BEGINNING
+        for path in reversed(_in_order(self.directory)):
+            last = _last_record(path)
+            if last is not None:
+                number, digest = last.number, last.hash
+                break
+        known = {record.act.id for record in tail(self.directory, _NOTES_MAX)}
+        begun = []
+        for path, act in self._notes():
+            if act is None or act.id in known:  # recorded, and killed before the note was removed
+                path.unlink(missing_ok=True)
+            else:
+                begun.append(act)
+        return Place(number, digest, tuple(begun), torn)
+
+    def append(self, lines: bytes) -> None:
+        """Add lines durably; after a failure the file ends where it ended before."""
+        if self._size and self._size + len(lines) > self._file_bytes_max:
+            self._rotate()
+        # Opened anew each time: after a failed fsync a descriptor cannot be trusted again.
+        fresh = not self._path.exists()
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.ftruncate(descriptor, self._size)  # what a failed try had left
+            os.lseek(descriptor, 0, os.SEEK_END)
+            written = 0
+            while written < len(lines):
+                written += os.write(descriptor, lines[written:])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if fresh:
+            sync_directory(self.directory)
+        self._size += len(lines)
+
+    def note(self, act: Act) -> None:
+        """Note an act that begins."""
+        path = self.directory / f"begun-{act.id}.note"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, orjson.dumps(asdict(act), default=str))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def forget(self, act_ids: Iterable[str]) -> None:
+        """Remove the notes of acts that are recorded; what stays is removed at the next open."""
+        for act_id in act_ids:
+            with contextlib.suppress(OSError):
+                (self.directory / f"begun-{act_id}.note").unlink(missing_ok=True)
+
+    def _rotate(self) -> None:
+        first = next(_lines(self._path), b"")
+        number = read_line(first).number if first else 0
+        self._path.replace(self.directory / f"audit-{number:012d}.log")
+        sync_directory(self.directory)
+        self._size = 0
+        for path in _in_order(self.directory)[: -self._files_max]:
+            path.unlink(missing_ok=True)
+
+    def _cut_torn_line(self) -> int:
+        """The size of what was cut off; a line without its end was never acknowledged."""
+        try:
+            self._size = self._path.stat().st_size
+        except FileNotFoundError:
+            self._size = 0
+            return 0
+        if not self._size:
+            return 0
+        with self._path.open("r+b") as file:
+            start = max(0, self._size - _TAIL_BYTES)
+            file.seek(start)
+            end = file.read().rfind(b"\n")
+            keep = start + end + 1 if end >= 0 else 0
+            torn = self._size - keep
+            if torn:
+                file.truncate(keep)
+                file.flush()
+                os.fsync(file.fileno())
+                self._size = keep
+        return torn
+
+    def _notes(self) -> Iterator[tuple[Path, Act | None]]:
+        for path in sorted(self.directory.glob("begun-*.note"))[:_NOTES_MAX]:
+            try:
+                yield path, Act(**orjson.loads(path.read_bytes()))
+            except (ValueError, TypeError):
+                yield path, None
+
+
+def verify(directory: Path) -> Verification:
+    """Check every record of the whole chain, oldest first."""
+    problems: list[str] = []
+    records = first = number = 0
+    digest = ""
+    paths = _in_order(directory)
+    for path in paths:
+        for place, line in enumerate(_lines(path), start=1):
+            where = f"{path.name}, line {place}"
+            if not line.endswith(b"\n") and path == paths[-1]:
+                problems.append(f"{where}: torn, as by a kill; the next start cuts it off")
+                continue
+            try:
+                record = read_line(line)
+            except ValueError as error:
+                problems.append(f"{where}: {error}")
+                continue
+            if not records:
+                first = record.number
+                if first == 1 and record.previous != BEGINNING:
+                    problems.append(f"{where}: the first record is chained to something before it")
+            elif record.number != number + 1:
+                problems.append(f"{where}: record {record.number} follows {number}")
+            elif record.previous != digest:
+                problems.append(f"{where}: not chained to the record before it")
+            records += 1
+            number, digest = record.number, record.hash
+    return Verification(records, len(paths), first, number, digest, tuple(problems))
+
+
+def tail(directory: Path, count: int) -> list[AuditRecord]:
+    """The last records, oldest first; lines that cannot be read are left out."""
+    found: list[AuditRecord] = []
+    for path in reversed(_in_order(directory)):
+        readable = []
+        for line in _lines(path):
+            with contextlib.suppress(ValueError):
+                readable.append(read_line(line))
+        found = [*readable[-(count - len(found)) :], *found]
+        if len(found) >= count:
+            break
+    return found[-count:] if count > 0 else []
+
+
+def _in_order(directory: Path) -> list[Path]:
+    """The files, oldest first; the newest has no number in its name."""
+    newest = directory / NAME
+    return [*sorted(directory.glob("audit-*.log")), *([newest] if newest.exists() else [])]
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from file
+
+
+def _last_record(path: Path) -> AuditRecord | None:
+    last = None
+    for line in _lines(path):
+        with contextlib.suppress(ValueError):
+            last = read_line(line)
+    return last

@@ -1,0 +1,1 @@
+"""Incidents: kept in the journal, reported, and told to people."""

@@ -1,0 +1,1 @@
+"""Sense and assess: sensors, readings, and the conditions that last."""
