@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llmbot.app.fault_ports import FaultPorts
 from llmbot.app.healing.channels import OperationsChannel, Webhook
+from llmbot.app.healing.draft import ModelWriter
 from llmbot.app.healing.hand import BotHand
 from llmbot.app.healing.news import StateNews
 from llmbot.app.healing.plant import BotPlant
@@ -28,6 +29,7 @@ from llmbot.operations.executor import Executor, Mode
 from llmbot.operations.guardrails import Rails, RailSettings
 from llmbot.operations.healing import Healing
 from llmbot.operations.incidents.burn_rate import BurnRates
+from llmbot.operations.incidents.draft import Drafts
 from llmbot.operations.incidents.incidents import Incidents
 from llmbot.operations.incidents.log import IncidentChanged, IncidentLog
 from llmbot.operations.incidents.notify import Channel, Notifier
@@ -63,6 +65,8 @@ class ControlPlane:
     news: StateNews
     recent_events: RecentEvents
     faults: FaultPorts
+    drafts: Drafts | None
+    """None where no model may sum incidents up."""
 
 
 def rail_settings(house: House) -> RailSettings:
@@ -105,6 +109,10 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
     notifier = Notifier(journal, clock, channels_of(bot))
     for hear in (incidents.hear, rails.hear, approvals.hear, executor.hear, notifier.hear):
         journal.subscribe(hear)
+    drafts = None
+    if settings.healing.draft_summaries:
+        drafts = Drafts(incidents, journal, rails, ModelWriter(bot), clock)
+        journal.subscribe(drafts.hear)
     recent_events = RecentEvents(house.bus, clock)
     sensors = (*outside_sensors(), *inside_sensors())
     senses = Senses(sensors, plant, recent_events, clock, burn=BurnRates(house.bus, clock))
@@ -128,6 +136,7 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
         StateNews(clock),
         recent_events,
         FaultPorts(bot, lambda: incidents.current is None),
+        drafts,
     )
 
 
@@ -212,6 +221,8 @@ class HealingService:
         watch("healing", self._run, owner=self.name, policy=policy)
         watch("disk watch", plane.plant.watch_disk, owner=self.name, policy=policy)
         watch("outbox", plane.notifier.run, owner=self.name, policy=policy)
+        if plane.drafts is not None:
+            watch("incident drafts", plane.drafts.run, owner=self.name, policy=policy)
 
     async def stop(self) -> None:
         """The supervisor ends the tasks."""

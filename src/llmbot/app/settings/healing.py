@@ -81,6 +81,12 @@ class HealingSettings(Group):
         ge=2,
         le=1000,
     )
+    draft_summaries: bool = setting(
+        "HEALING_DRAFT_SUMMARIES",
+        default="false",
+        what="Whether a model may sum a closed incident up in its report, marked as drafted",
+        reason="false: it costs a call of the quota, and hands the report to the provider",
+    )
     webhook_url: str = setting(
         "ALERT_WEBHOOK_URL",
         "",

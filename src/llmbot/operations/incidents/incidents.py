@@ -14,7 +14,7 @@ from typing import Any
 from llmbot.operations.diagnosis import EXPLAINS
 from llmbot.operations.journal import Entry
 
-__all__ = ["Action", "CauseNote", "Incident", "Incidents", "TimelineLine"]
+__all__ = ["Action", "CauseNote", "Draft", "Incident", "Incidents", "TimelineLine"]
 
 _LINES_MAX = 500
 _KEPT_MAX = 500
@@ -58,6 +58,15 @@ class Action:
     effect: str
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A summary in a model's words; nobody has checked it."""
+
+    at_s: float
+    text: str
+    model: str
+
+
 @dataclass(slots=True)
 class Incident:
     """One episode; times in seconds since the Unix epoch."""
@@ -75,6 +84,7 @@ class Incident:
     notes: list[Action] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
     impact: Mapping[str, Any] = field(default_factory=dict)
+    draft: Draft | None = None
     reopened: int = 0
     lines_left_out: int = 0
 
@@ -184,6 +194,7 @@ def _closed(incident: Incident, entry: Entry, data: Mapping[str, Any]) -> str:
 
 def _reopened(incident: Incident, _: Entry, data: Mapping[str, Any]) -> str:
     incident.closed_s = None
+    incident.draft = None  # it tells of less than there is now
     incident.reopened += 1
     return f"Opened again: {data['reason']}"
 
@@ -235,8 +246,8 @@ def _validated(_: Incident, __: Entry, data: Mapping[str, Any]) -> str:
 
 
 def _draft(incident: Incident, entry: Entry, data: Mapping[str, Any]) -> str:
-    incident.notes.append(Action(entry.at_s, str(data["text"]), "a model (drafted)"))
-    return "Summary drafted by a model"
+    incident.draft = Draft(entry.at_s, str(data["text"]), str(data["model"]))
+    return f"Summary drafted by {data['model']} from this report"
 
 
 _HANDLERS = {

@@ -5,6 +5,7 @@ Source of the form: the operators' document, "Recovery Documentation Template".
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,9 @@ from llmbot.operations.causes import CAUSES
 from llmbot.operations.incidents.incidents import Incident
 
 __all__ = ["as_json", "as_markdown"]
+
+DRAFTED = "drafted by a model from this report alone, not checked by a person"
+_MARKS = re.compile(r"[\\`*_\[\]<>#|!~]")
 
 _BOXES = (
     ("status", "System health restored"),
@@ -34,6 +38,7 @@ def as_json(incident: Incident) -> dict[str, Any]:
         "durationSeconds": _duration(incident),
         "reopened": incident.reopened,
         "impact": dict(incident.impact),
+        "draft": _draft(incident),
         "causes": [
             {
                 "name": cause.name,
@@ -76,6 +81,7 @@ def as_markdown(incident: Incident) -> str:
         f"{incident.id}: {incident.title()}",
         "",
         *_details(incident),
+        *_summary(incident),
         *_root_cause(incident),
         *_actions(incident),
         *_validation(incident),
@@ -104,6 +110,28 @@ def _details(incident: Incident) -> list[str]:
         f"- **Duration**: {_iso(incident.opened_s)} to {end} ({_duration(incident)} s{again})",
         f"- **Severity**: {incident.severity}",
         f"- **Impact**: {words}",
+        "",
+    ]
+
+
+def _draft(incident: Incident) -> dict[str, str] | None:
+    draft = incident.draft
+    if draft is None:
+        return None
+    return {"at": _iso(draft.at_s), "text": draft.text, "by": draft.model, "mark": DRAFTED}
+
+
+def _summary(incident: Incident) -> list[str]:
+    """A model's words: quoted, and without marks that would be more than words."""
+    draft = incident.draft
+    if draft is None:
+        return []
+    plain = _MARKS.sub(r"\\\g<0>", draft.text)
+    return [
+        f"## Summary ({DRAFTED})",
+        f"> {plain}",
+        "",
+        f"by `{draft.model}`, {_iso(draft.at_s)}",
         "",
     ]
 

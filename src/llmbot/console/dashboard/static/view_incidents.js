@@ -104,6 +104,7 @@ export class IncidentsView {
       h("p", {}, chip(report.status === "open" ? "warn" : "good", report.status === "open" ? "goes on" : "over"), " ", h("strong", {}, report.title)),
       h("p", { class: "small" }, [`severity ${report.severity}`, `from ${fullTimeOf(moment(report.openedAt))}`, report.durationSeconds === null ? `for ${span(store.now() - moment(report.openedAt))}` : span(report.durationSeconds), report.reopened ? `opened again ${report.reopened}×` : ""].filter(Boolean).join(" · ")),
       Object.keys(impact).length ? h("p", {}, Object.entries(impact).map(([name, value]) => `${number(value)} ${name}`).join(", ")) : null,
+      report.draft ? h("figure", { class: "draft" }, h("blockquote", {}, report.draft.text), h("figcaption", { class: "small" }, chip("warn", "drafted"), ` ${report.draft.mark} · ${report.draft.by} · ${timeOf(moment(report.draft.at))}`)) : null,
       lines("Why", report.causes, (cause) => [h("strong", {}, cause.what), ` (${percent(cause.confidence)} sure) `, cause.evidence.join("; ")]),
       lines("Tried", report.actions, (each) => `${timeOf(moment(each.at))} ${each.what}: ${each.effect}`),
       lines("Refused by the guard rails", report.refused, (each) => `${timeOf(moment(each.at))} ${each.what}: ${each.why}`),
