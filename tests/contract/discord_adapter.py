@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import aiohttp
 import orjson
 from aiohttp import web
+from tests.support.waiting import PATIENCE_S, until
 
 from llmbot.adapters.discord.command_sync import CommandMemory
 from llmbot.adapters.discord.gateway import DiscordConnection
@@ -25,11 +26,10 @@ from llmbot.conversation.messages import (
 )
 from llmbot.conversation.ports import KnownChannel
 from llmbot.kernel.clock import Random, SystemClock
-from llmbot.kernel.events import EventBus, GatewayChanged
+from llmbot.kernel.events import EventBus
 
 T = TypeVar("T")
 TOKEN = "simulated-token"
-PATIENCE_S = 15.0
 QUICK = LadderSettings(
     connect_s=3.0,
     resume_answer_s=0.5,
@@ -118,10 +118,8 @@ class Client:
         return self.connection.rest
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds that changes with the gateway's state."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not holds():
-                await self.bus.wait_for(GatewayChanged, timeout_s=PATIENCE_S)
+        """Wait until something holds."""
+        await until(holds)
 
 
 def client(base: str, *, heard: Heard | None = None, **more: Any) -> Client:

@@ -17,13 +17,13 @@ import yarl
 from aiohttp import web
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.simulators.discord.server import DiscordSettings, SimulatedDiscord
 from llmbot.simulators.faults import FaultBoard
 
 Json = dict[str, Any]
 TOKEN = "simulated-token"
-PATIENCE_S = 15.0
 ALL_INTENTS = (1 << 15) | (1 << 12) | (1 << 9) | (1 << 0) | (1 << 10) | (1 << 11) | (1 << 14)
 CONTROL = "/_sim/discord/"
 

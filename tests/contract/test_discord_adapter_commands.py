@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from tests.contract.discord_adapter import (
-    PATIENCE_S,
     Client,
     Heard,
     Memory,
@@ -18,6 +17,7 @@ from tests.contract.discord_adapter import (
     soon,
 )
 from tests.contract.simulated_discord import Running, running
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.adapters.discord import commands as discord_commands
 from llmbot.conversation.messages import (

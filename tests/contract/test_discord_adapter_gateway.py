@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import pytest
 from aiohttp import web
-from tests.contract.discord_adapter import PATIENCE_S, QUICK, Client, client, connected, soon
+from tests.contract.discord_adapter import QUICK, Client, client, connected, soon
 from tests.contract.simulated_discord import Running, running
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.adapters.discord.facts import GatewayState
 from llmbot.conversation.messages import Source

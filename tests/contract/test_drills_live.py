@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.console.cli.client import CommandError, NotRunningError, Remote
 from llmbot.console.drills.demo import own_demo
@@ -16,8 +17,6 @@ from llmbot.console.drills.runner import DrillRunner
 from llmbot.kernel.clock import SystemClock
 from llmbot.operations.drills.drills import DRILLS
 from llmbot.storage.instance import read_instance
-
-PATIENCE_S = 60.0
 
 
 def unused() -> None:

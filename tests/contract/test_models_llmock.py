@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.adapters.models.gemini import GeminiModels
 from llmbot.adapters.models.openai_compatible import OpenAiCompatibleModels
@@ -66,7 +67,7 @@ async def llmock(free_port: int) -> AsyncIterator[aiohttp.ClientSession]:
         LLMOCK, "serve", "--port", str(free_port), stdout=DEVNULL, stderr=DEVNULL
     )
     async with aiohttp.ClientSession(f"http://127.0.0.1:{free_port}") as session:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not await _is_up(session):
                 await CLOCK.sleep(0.1)
         yield session

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.operators import House, service, serving
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.app.lifecycle.supervisor import ServiceState
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS
@@ -262,5 +263,5 @@ async def test_it_outlives_its_own_restart(tmp_path: Path) -> None:
         for _ in range(3):
             answer = await served.call("/api/admin/queue/status")
             assert answer.status == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await served.call("/api/health/live")).status == 200

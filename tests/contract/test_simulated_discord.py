@@ -11,13 +11,13 @@ import discord
 import pytest
 import yarl
 from tests.contract.simulated_discord import (
-    PATIENCE_S,
     Bot,
     Running,
     logged_in,
     pointed_at,
     running,
 )
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.simulators.discord.server import DiscordSettings
 

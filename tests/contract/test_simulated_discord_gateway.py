@@ -12,12 +12,12 @@ import orjson
 import pytest
 from tests.contract.simulated_discord import (
     ALL_INTENTS,
-    PATIENCE_S,
     TOKEN,
     Running,
     running,
     wired,
 )
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.simulators.discord.server import DiscordSettings
 

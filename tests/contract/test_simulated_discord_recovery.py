@@ -10,7 +10,6 @@ import discord
 import pytest
 from discord.gateway import DiscordWebSocket
 from tests.contract.simulated_discord import (
-    PATIENCE_S,
     TOKEN,
     Bot,
     Running,
@@ -19,6 +18,7 @@ from tests.contract.simulated_discord import (
     running,
     wired,
 )
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.simulators.discord.server import DiscordSettings
 

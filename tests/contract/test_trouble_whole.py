@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 import pytest
+from tests.support.waiting import PATIENCE_S
 from tests.support.whole_bot import CLOCK, WholeBot, whole_bot
 
 pytestmark = pytest.mark.slow
@@ -202,7 +203,7 @@ async def _llmock(wire: str) -> AsyncIterator[Independent]:
     address = f"http://127.0.0.1:{port}"
     try:
         async with aiohttp.ClientSession(address) as session:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while not await _is_up(session):
                     await CLOCK.sleep(0.1)
             yield Independent(wire, session, address)

@@ -71,6 +71,7 @@ from llmbot.storage.filesystem import FileSystem, RealFileSystem
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import ScriptedModel
 from tests.support.patience import chain_of, patience_of
+from tests.support.waiting import PATIENCE_S
 
 
 class NoLimits:
@@ -194,7 +195,7 @@ class Talk:
     def delivered(self, message_id: int) -> Awaitable[ReplyDelivered]:
         """The delivery of the reply to one message, heard from now on."""
         found = self.bus.expect(ReplyDelivered, lambda event: event.message_id == message_id)
-        return asyncio.wait_for(found, 10)
+        return asyncio.wait_for(found, PATIENCE_S)
 
     def reply(self, message_id: int, channel: int = 100) -> str:
         """The parts of the reply to a message, joined by a line."""

@@ -50,6 +50,7 @@ from llmbot.operations.audit.files import tail
 from llmbot.operations.audit.lines import AuditRecord
 from llmbot.operations.audit.trail import AuditTrail
 from llmbot.resilience.mutex import Mutexes
+from tests.support.waiting import PATIENCE_S
 
 SPREAD = Spread(1, 2, 3, 4, 5)
 FIGURES = MutexFigures(1, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -263,7 +264,7 @@ class Served:
         head += [f"{name}: {value}" for name, value in headers]
         try:
             writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + body)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 return parse(await reader.read())
         finally:
             writer.close()

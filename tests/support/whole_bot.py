@@ -22,8 +22,8 @@ from llmbot.kernel.clock import SystemClock
 from llmbot.simulators.discord.settings import DiscordSettings
 from llmbot.simulators.faults import FaultBoard
 from llmbot.simulators.server import Simulators, SimulatorSettings
+from tests.support.waiting import PATIENCE_S
 
-PATIENCE_S = 60.0
 CLOCK = SystemClock()
 SHARED = {
     "DISCORD_TOKEN": "simulated-token",

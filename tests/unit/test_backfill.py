@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.support.conversation import Talk, talk
 from tests.support.discord import MemoryDiscord
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.messages import ChannelMessage, Inbound, SessionCursor
 from llmbot.conversation.missed.backfill import BackfillSettings
@@ -155,7 +156,7 @@ async def test_a_life_that_died_in_its_search_is_followed_by_one_that_ends_it(
 
         discord.hold = hold
         new_session(t, [KnownChannel(100, 1, asked.message_id)])
-        await asyncio.wait_for(reading.wait(), 10)
+        await asyncio.wait_for(reading.wait(), PATIENCE_S)
         # The place of the new session is durable; a resume from there replays nothing of the gap.
         await t.store.keep_cursor(SessionCursor("s2", 5, "ws://gateway"))
     discord.hold = lambda *_: None
@@ -248,14 +249,14 @@ async def test_a_session_that_ended_before_its_first_event_hides_no_gap(tmp_path
     async with talk(tmp_path / "db", catching_up=True, running=False, clock=clock) as t:
         searched = asyncio.ensure_future(t.bus.expect(BackfillDone))
         new_session(t, [KnownChannel(100, 1, None)], "s2")
-        await asyncio.wait_for(searched, 10)
+        await asyncio.wait_for(searched, PATIENCE_S)
         asked = missed(t, "<@42> hello")
         clock.advance(600)
         live = t.question("live", message_id=snowflake_at(clock.wall()))
         found = t.bus.expect(MessageAccepted, lambda event: event.message_id == asked.message_id)
         t.inbox.on_message(live, SessionCursor("s3", 1, "ws://gateway"))
         new_session(t, [KnownChannel(100, 1, live.message_id)], "s3")
-        await asyncio.wait_for(found, 10)
+        await asyncio.wait_for(found, PATIENCE_S)
 
 
 async def test_a_session_that_was_resumed_before_it_was_announced_is_a_new_one(
@@ -267,7 +268,7 @@ async def test_a_session_that_was_resumed_before_it_was_announced_is_a_new_one(
         found = t.bus.expect(MessageAccepted, lambda event: event.message_id == asked.message_id)
         channels = [KnownChannel(100, 1, asked.message_id)]
         t.inbox.on_session(resumed=True, channels=channels, session_id="s2")
-        await asyncio.wait_for(found, 10)
+        await asyncio.wait_for(found, PATIENCE_S)
 
 
 async def test_while_discord_cannot_be_asked_what_came_live_goes_on_waiting(tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ async def test_while_discord_cannot_be_asked_what_came_live_goes_on_waiting(tmp_
         clock.advance(4)
         searched = t.bus.expect(BackfillDone)
         new_session(t, [KnownChannel(100, 1, live.message_id)])
-        assert not (await asyncio.wait_for(searched, 10)).complete
+        assert not (await asyncio.wait_for(searched, PATIENCE_S)).complete
         for _ in range(3):
             await t.store.tell(live.message_id, "looked", "")  # the search goes on from its round
         clock.advance(29)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.app.lifecycle.recovery_mode import RecoveryMode, RecoveryModeChanged, RecoverySettings
 from llmbot.app.lifecycle.restart_brake import FILE_NAME, FREE, PAUSE_MAX_S, WITHIN_S, Brake
@@ -183,7 +184,7 @@ async def test_a_service_that_gives_up_is_brought_back() -> None:
         raise RuntimeError
 
     supervisor.watch("pump", die, owner="store")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await over
     running.cancel()
     await asyncio.wait((running,))

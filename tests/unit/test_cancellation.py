@@ -14,6 +14,7 @@ from tests.support.conversation import Talk, talk
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.documents import KINDS, NOTE, Heard, note
 from tests.support.models import Piece, ScriptedModel
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.jobs import Job
@@ -153,7 +154,7 @@ async def test_a_back_fill(tmp_path: Path) -> None:
 
         async def check() -> None:
             if await t.store.job(asked[-1].message_id) is None:
-                await running(t, t.bus.wait_for(BackfillDone, timeout_s=10.0))
+                await running(t, t.bus.wait_for(BackfillDone, timeout_s=PATIENCE_S))
             all_idle(t)
 
         of_the_inbox = ("gap-", "note-", "load-", "saver-")

@@ -16,10 +16,9 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.storage.instance import InstanceFacts, read_instance
-
-PATIENCE_S = 60.0
 
 
 class Demo:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.kernel.clock import ManualClock, Random
 from llmbot.kernel.errors import ModelRequestRefusedError, ModelUnavailableError, OverloadedError
@@ -284,7 +285,7 @@ async def test_slots_that_return_go_to_those_who_wait() -> None:
     await bench.turn()
     bench.pool.restore()
     bench.clock.advance(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         (await waiter).release()
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.support.conversation import Talk, talk
 from tests.support.discord import MemoryDiscord
 from tests.support.models import ScriptedModel
+from tests.support.waiting import until
 
 from llmbot.conversation.controls import UnknownBreakerError
 from llmbot.conversation.messages import Attachment, ChannelMessage, Inbound
@@ -28,10 +29,7 @@ async def hear(t: Talk, *questions: Inbound) -> None:
 
 async def sent(discord: MemoryDiscord, count: int) -> None:
     """Wait until the bot has so many messages standing."""
-    async with asyncio.timeout(10):
-        while sum(m.author_is_us for all_ in discord.channels.values() for m in all_) < count:
-            discord.changed.clear()
-            await discord.changed.wait()
+    await until(lambda: sum(len(discord.ours(channel)) for channel in discord.channels) >= count)
 
 
 async def test_maintenance_tells_each_channel_once_and_answers_all_afterwards(
@@ -182,9 +180,7 @@ async def test_what_a_level_switches_off_is_off(tmp_path: Path) -> None:
         t.controls.degrade(None, "test")
         go_on.clear()
         asking = asyncio.create_task(t.ask("look again"))
-        while "First" not in [m.content for m in discord.ours(100)]:
-            discord.changed.clear()
-            await discord.changed.wait()
+        await until(lambda: "First" in [m.content for m in discord.ours(100)])
         go_on.set()
         await asking
         assert model.prompts[1].turns[0].text.count("chat ") > 20

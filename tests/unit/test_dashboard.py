@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS
 from llmbot.console.api.actions import act_routes
@@ -45,7 +46,7 @@ class Tab:
 
     async def until(self, words: bytes) -> None:
         """Return when these words have come."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while words not in self.taken:
                 self.news.clear()
                 await self.news.wait()

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.conversation import Talk, talk
 from tests.support.database import FaultyDatabase
 from tests.support.discord import MemoryDiscord
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.intake.place import StreamPlace
@@ -35,7 +36,7 @@ def only(*numbers: int) -> Callable[[int], LlmbotError | None]:
 def accepted(t: Talk, message_id: int) -> Awaitable[object]:
     """The claim of a message, heard from now on."""
     found = t.bus.expect(MessageAccepted, lambda event: event.message_id == message_id)
-    return asyncio.wait_for(found, 10)
+    return asyncio.wait_for(found, PATIENCE_S)
 
 
 def test_the_place_stays_behind_what_is_not_stored() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.support.conversation import Talk, talk
 from tests.support.discord import MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
+from tests.support.waiting import PATIENCE_S, until
 
 from llmbot.conversation.context import ContextSettings
 from llmbot.conversation.large.facts import (
@@ -91,6 +92,11 @@ async def answered(chat: Talk, asked: Inbound) -> str:
     return chat.reply(asked.message_id)
 
 
+def _read(chat: Talk) -> int:
+    """How many parts of the text that is being read are done."""
+    return sum(fact.read for fact in chat.large.facts())
+
+
 def folders(tmp_path: Path) -> list[str]:
     """What stands in the directory of long texts."""
     root = tmp_path / "temp/context"
@@ -121,9 +127,7 @@ async def test_progress_is_shown_where_the_answer_will_stand(tmp_path: Path) -> 
     async with conversation(tmp_path, model) as chat:
         asked = long_question(chat)
         chat.inbox.on_message(asked, None)
-        while not re.search(r"█.* [2-9]/", chat.reply(asked.message_id)):
-            chat.discord.changed.clear()
-            await asyncio.wait_for(chat.discord.changed.wait(), 10)
+        await until(lambda: re.search(r"█.* [2-9]/", chat.reply(asked.message_id)))
         assert "long.txt" in chat.reply(asked.message_id)
         (shown,) = chat.discord.ours(100)
         done = chat.delivered(asked.message_id)
@@ -171,9 +175,7 @@ async def test_a_life_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     async with conversation(tmp_path, first, discord=discord) as chat:
         asked = long_question(chat)
         chat.inbox.on_message(asked, None)
-        while chat.large.facts() == [] or chat.large.facts()[0].read < 4:
-            discord.changed.clear()
-            await asyncio.wait_for(discord.changed.wait(), 10)
+        await until(lambda: _read(chat) >= 4 and discord.ours(100))
         shown = [message.id for message in discord.ours(100)]
     assert len(shown) == 1
     assert folders(tmp_path) == [str(asked.message_id)]
@@ -182,7 +184,7 @@ async def test_a_life_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
         taken = chat.bus.expect(ContextTaken, lambda event: event.message_id == asked.message_id)
         done = chat.delivered(asked.message_id)
         crew = asyncio.create_task(chat.workers.run())
-        assert (await asyncio.wait_for(taken, 10)).read >= 4
+        assert (await asyncio.wait_for(taken, PATIENCE_S)).read >= 4
         await done
         crew.cancel()
         assert 1 not in [part_of(prompt) for prompt in second.prompts]
@@ -226,7 +228,7 @@ async def test_too_many_are_told_to_come_later(tmp_path: Path) -> None:
         for asked in waiting:
             begun = chat.bus.expect(JobMoved, lambda event: event.after == "generating")
             chat.inbox.on_message(asked, None)
-            await asyncio.wait_for(begun, 10)
+            await asyncio.wait_for(begun, PATIENCE_S)
         third = await chat.ask("me too", attachments=waiting[0].attachments)
         assert third.outcome == "noticed: context_full"
         gate.set()
@@ -300,9 +302,7 @@ async def test_what_failed_is_tried_again_while_the_rest_is_read(tmp_path: Path)
         asked = long_question(chat)
         done = chat.delivered(asked.message_id)
         chat.inbox.on_message(asked, None)
-        while not chat.large.failed:
-            chat.discord.changed.clear()
-            await asyncio.wait_for(chat.discord.changed.wait(), 10)
+        await until(lambda: chat.large.failed)
         broken.clear()
         retried = await chat.large.retry_failed()
         assert retried == Retried(1, 1)
@@ -333,9 +333,7 @@ async def test_a_restart_goes_on_from_the_disk(tmp_path: Path) -> None:
         asked = long_question(chat)
         done = chat.delivered(asked.message_id)
         chat.inbox.on_message(asked, None)
-        while not chat.large.facts() or chat.large.facts()[0].read < 4:
-            chat.discord.changed.clear()
-            await asyncio.wait_for(chat.discord.changed.wait(), 10)
+        await until(lambda: _read(chat) >= 4)
         hangs.clear()
         assert chat.large.restart() == 1
         await done
@@ -352,9 +350,7 @@ async def test_a_directory_that_is_gone_is_made_anew(tmp_path: Path) -> None:
         asked = long_question(chat)
         done = chat.delivered(asked.message_id)
         chat.inbox.on_message(asked, None)
-        while not chat.large.facts() or chat.large.facts()[0].read < 2:
-            chat.discord.changed.clear()
-            await asyncio.wait_for(chat.discord.changed.wait(), 10)
+        await until(lambda: _read(chat) >= 2)
         (tmp_path / "temp").rename(tmp_path / "gone")
         gate.set()
         await done
@@ -370,7 +366,7 @@ async def test_a_full_disk_costs_no_answer(tmp_path: Path) -> None:
         told = chat.bus.expect(ContextNotKept, lambda _: True)
         reply = await answered(chat, long_question(chat))
         assert "could not read" not in reply
-        assert "used up" in (await asyncio.wait_for(told, 10)).detail
+        assert "used up" in (await asyncio.wait_for(told, PATIENCE_S)).detail
 
 
 async def test_what_nobody_needs_is_removed(tmp_path: Path) -> None:
@@ -390,9 +386,7 @@ async def test_a_damaged_part_is_fetched_again(tmp_path: Path) -> None:
     async with conversation(tmp_path, first, discord=discord) as chat:
         asked = long_question(chat)
         chat.inbox.on_message(asked, None)
-        while not chat.large.facts() or chat.large.facts()[0].read < 2:
-            discord.changed.clear()
-            await asyncio.wait_for(discord.changed.wait(), 10)
+        await until(lambda: _read(chat) >= 2)
     part = tmp_path / f"temp/context/{asked.message_id}/part-0003.txt"
     part.write_bytes(part.read_bytes()[:-7])
     second = ScriptedModel(reads)
@@ -524,10 +518,10 @@ async def test_who_only_looks_long_is_counted(tmp_path: Path) -> None:
         for each in asked[:2]:
             begun = chat.bus.expect(JobMoved, lambda event: event.after == "generating")
             chat.inbox.on_message(each, None)
-            await asyncio.wait_for(begun, 10)
+            await asyncio.wait_for(begun, PATIENCE_S)
         accepted = chat.bus.expect(MessageAccepted, lambda _: True)
         chat.inbox.on_message(asked[2], None)
-        await asyncio.wait_for(accepted, 10)
+        await asyncio.wait_for(accepted, PATIENCE_S)
         await chat.database.read(lambda session: session.execute("SELECT 1"))
         assert chat.queue.waiting(asked[2].message_id) is not None
         gate.set()

@@ -14,6 +14,7 @@ from typing import Any
 import httpcore2
 import pytest
 import uvloop
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.adapters.models.network import HELD_BYTES_MAX, LoopBackend
 
@@ -81,7 +82,7 @@ async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncItera
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(PATIENCE_S):
             for _ in range(begun):
                 await ended.acquire()
             await server.wait_closed()
@@ -177,7 +178,7 @@ def test_silent_handshake(run: Run) -> None:
             plain = await LoopBackend().connect_tcp("127.0.0.1", port, timeout=5.0)
             with pytest.raises(httpcore2.ConnectTimeout):
                 await plain.start_tls(ssl.create_default_context(), "localhost", timeout=0.05)
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(PATIENCE_S):
                 await gone.wait()
 
     run(scenario())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.conversation import talk
 from tests.support.models import ScriptedModel
+from tests.support.waiting import until
 
 from llmbot.conversation.jobs import JobState, Priority
 from llmbot.conversation.waiting.announcements import AnnouncementSettings
@@ -278,10 +279,7 @@ async def test_who_was_told_to_be_in_line_keeps_the_place(tmp_path: Path) -> Non
         done = {i.message_id: asyncio.ensure_future(t.delivered(i.message_id)) for i in asked}
         for inbound in asked[:3]:
             t.inbox.on_message(inbound, None)
-        async with asyncio.timeout(10):
-            while not (t.reply(asked[1].message_id, 2) and t.reply(asked[2].message_id, 3)):
-                t.discord.changed.clear()
-                await t.discord.changed.wait()
+        await until(lambda: t.reply(asked[1].message_id, 2) and t.reply(asked[2].message_id, 3))
         for inbound in asked[3:]:
             t.inbox.on_message(inbound, None)
         late = t.question("late", author=5, channel=5)
@@ -313,10 +311,8 @@ async def test_one_loud_user_costs_nobody_an_answer_on_the_real_queue(tmp_path: 
                 t.inbox.on_message(t.question("loud", author=999, channel=300 + user), None)
             await t.inbox.drain()
             begin.set()
-            while len(t.queue) > 100:
-                await t.bus.wait_for(JobMoved, timeout_s=10)
-        while any(message_id not in outcomes for message_id in others):
-            await t.bus.wait_for(ReplyDelivered, timeout_s=10)
+            await until(lambda: len(t.queue) <= 100)
+        await until(lambda: outcomes.keys() >= set(others))
         assert Counter(outcomes[message_id] for message_id in others) == {"answered": 1000}
         assert Counter(outcomes.values())["noticed: overloaded"] > 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.documents import Heard
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.app.settings.reload import (
     CurrentSettings,
@@ -92,7 +93,8 @@ async def test_an_edit_takes_effect_without_a_restart(tmp_path: Path) -> None:
         r.edit(RATE_LIMIT_USER_RPM=7, MEMORY_DAYS="3")
         default = Settings().limits.rate_user_rpm
         assert (
-            f"RATE_LIMIT_USER_RPM: {default} -> 7" in (await asyncio.wait_for(reloaded, 10)).changed
+            f"RATE_LIMIT_USER_RPM: {default} -> 7"
+            in (await asyncio.wait_for(reloaded, PATIENCE_S)).changed
         )
         assert r.current.settings.limits.rate_user_rpm == 7
         assert r.current.settings.memory.days == 3
@@ -109,7 +111,7 @@ async def test_an_edit_is_seen_below_a_relative_directory(
         await r.reloader.watching.wait()
         reloaded = r.bus.expect(SettingsReloaded)
         r.edit(MEMORY_DAYS=3)
-        await asyncio.wait_for(reloaded, 10)
+        await asyncio.wait_for(reloaded, PATIENCE_S)
         assert r.current.settings.memory.days == 3
 
 
@@ -121,7 +123,7 @@ async def test_an_edit_in_two_steps_is_left_alone(tmp_path: Path) -> None:
         file = tmp_path / "settings.json"
         file.write_text('{"settings": {"MEMO')
         file.write_text(json.dumps({"settings": {"MEMORY_DAYS": 3}}))
-        await asyncio.wait_for(reloaded, 30)
+        await asyncio.wait_for(reloaded, PATIENCE_S)
         assert r.current.settings.memory.days == 3
         assert not r.heard.of(DataInvalid)
 
@@ -134,7 +136,7 @@ async def test_a_servers_edit_is_seen_too(tmp_path: Path) -> None:
         seen: asyncio.Queue[ServerSettings | None] = asyncio.Queue()
         r.store.listen(SERVERS, lambda _ref, value: seen.put_nowait(value))
         (tmp_path / "servers/5.json").write_text(json.dumps({"userMessagesPerMinute": 42}))
-        edited = await asyncio.wait_for(seen.get(), 10)
+        edited = await asyncio.wait_for(seen.get(), PATIENCE_S)
         assert edited == ServerSettings(user_messages_per_minute=42)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.support.conversation import talk
 from tests.support.discord import MemoryDiscord
 from tests.support.models import ScriptedModel
+from tests.support.waiting import PATIENCE_S, until
 
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.messages import ChannelMessage, Inbound
@@ -93,10 +94,7 @@ async def test_nobody_is_told_of_a_second_question_before_the_first(tmp_path: Pa
         done = [asyncio.ensure_future(t.delivered(q.message_id)) for q in (first, second, other)]
         for question in (first, second, other):
             t.inbox.on_message(question, None)
-        async with asyncio.timeout(10):
-            while not t.reply(other.message_id):
-                discord.changed.clear()
-                await discord.changed.wait()
+        await until(lambda: t.reply(other.message_id))
         assert t.reply(second.message_id) == ""
         go_on.set()
         await asyncio.gather(*done)
@@ -145,7 +143,7 @@ async def test_nothing_is_sent_while_it_is_unknown_what_stands_there(tmp_path: P
     trouble = TroubleSettings(pause_first_s=0.01, pause_max_s=0.02)
     async with talk(tmp_path / "db", discord=discord, trouble=trouble) as t:
         done = t.delivered(inbound.message_id)
-        await t.bus.wait_for(JobFailed, timeout_s=10)
+        await t.bus.wait_for(JobFailed, timeout_s=PATIENCE_S)
         away = False
         await done
     assert [m.content for m in discord.ours(100)] == ["You said: hello"]

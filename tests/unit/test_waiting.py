@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.conversation import Talk, talk
 from tests.support.discord import MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
+from tests.support.waiting import PATIENCE_S, until
 
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.jobs import JobState
@@ -45,10 +46,7 @@ async def shown(
     t: Talk, message_id: int, holds: Callable[[str], bool] = bool, channel: int = 100
 ) -> str:
     """The reply to a message, as soon as it holds something."""
-    async with asyncio.timeout(10):
-        while not holds(t.reply(message_id, channel)):
-            t.discord.changed.clear()
-            await t.discord.changed.wait()
+    await until(lambda: holds(t.reply(message_id, channel)))
     return t.reply(message_id, channel)
 
 
@@ -84,24 +82,30 @@ async def test_who_waits_is_called_back_without_a_stampede(tmp_path: Path) -> No
     outage = Outage()
     model = ScriptedModel(outage)
     async with talk(tmp_path / "db", model, workers=8, quick=QUICK, trouble=PATIENT) as t:
+        waited: set[int] = set()
+        t.bus.subscribe(lambda p: _keep_waiting(p.event, waited))
         questions = [t.question(f"number {n}", author=n, channel=n) for n in range(1, 41)]
         for inbound in questions:
             t.inbox.on_message(inbound, None)
         for inbound in questions:
             await shown(t, inbound.message_id, channel=inbound.channel_id)
         # Now all wait. Some probes fail, each of them one call on behalf of one message.
-        while len(t.queue) < len(questions):
-            await t.bus.wait_for(JobMoved, timeout_s=10)
+        await until(lambda: len(waited) == len(questions))
         for _ in range(3):
             before = outage.calls
-            await t.bus.wait_for(JobMoved, lambda e: e.after == "generating", timeout_s=10)
-            await t.bus.wait_for(JobMoved, lambda e: e.after == "waiting", timeout_s=10)
+            await t.bus.wait_for(JobMoved, lambda e: e.after == "generating", timeout_s=PATIENCE_S)
+            await t.bus.wait_for(JobMoved, lambda e: e.after == "waiting", timeout_s=PATIENCE_S)
             assert outage.calls - before <= 2
         done = [t.delivered(inbound.message_id) for inbound in questions]
         outage.over = True
         assert {d.outcome for d in await asyncio.gather(*done)} == {"answered"}
         assert all(len(t.discord.ours(i.channel_id)) == 1 for i in questions)
         assert t.breakers.get("scripted").state is BreakerState.CLOSED
+
+
+def _keep_waiting(event: object, waited: set[int]) -> None:
+    if isinstance(event, JobMoved) and event.after == "waiting":
+        waited.add(event.message_id)
 
 
 async def test_a_day_that_is_used_up_is_told_at_once(tmp_path: Path) -> None:
@@ -193,8 +197,7 @@ async def test_while_discord_is_away_nobody_keeps_calling(tmp_path: Path) -> Non
             t.inbox.on_message(inbound, None)
         await t.inbox.drain()
         breaker = t.breakers.get("discord")
-        while breaker.facts().counts.opened < 4:
-            await t.bus.wait_for(JobMoved, timeout_s=10)
+        await until(lambda: breaker.facts().counts.opened >= 4)
         assert discord.calls.count("send") < 5 + 8 + breaker.facts().counts.opened * 3
         away = False
         assert {d.outcome for d in await asyncio.gather(*done)} == {"answered"}
@@ -209,7 +212,7 @@ async def test_a_refusal_of_discord_is_no_outage(tmp_path: Path) -> None:
         for channel in range(1, 9):
             dead = t.bus.expect(JobMoved, lambda e: e.after == "dead")
             t.inbox.on_message(t.question("hello", channel=channel), None)
-            await asyncio.wait_for(dead, 10)
+            await asyncio.wait_for(dead, PATIENCE_S)
         assert t.breakers.get("discord").state is BreakerState.CLOSED
 
 
@@ -226,11 +229,8 @@ async def test_who_asks_where_the_bot_may_not_write_hears_of_it_once(tmp_path: P
         for _ in range(3):
             dead = t.bus.expect(JobMoved, lambda e: e.after == "dead")
             t.inbox.on_message(t.question("hello", author=7), None)
-            await asyncio.wait_for(dead, 10)
-        async with asyncio.timeout(10):
-            while not discord.ours(10_007):
-                discord.changed.clear()
-                await discord.changed.wait()
+            await asyncio.wait_for(dead, PATIENCE_S)
+        await until(lambda: discord.ours(10_007))
         assert ["<#100>" in m.content for m in discord.ours(10_007)] == [True]
         assert discord.calls.count("direct") == 1
         assert discord.ours(100) == []
@@ -255,7 +255,7 @@ async def test_a_channel_that_is_set_aside_costs_no_model_call(tmp_path: Path) -
         for _ in range(3):
             dead = t.bus.expect(JobMoved, lambda e: e.after == "dead")
             t.inbox.on_message(t.question("hello"), None)
-            await asyncio.wait_for(dead, 10)
+            await asyncio.wait_for(dead, PATIENCE_S)
         assert len(t.models[0].prompts) == 1
         discord.fault = lambda _: None
         assert t.pipeline.admission.let_back(100)
@@ -271,7 +271,7 @@ async def test_a_dead_letter_can_be_seen_tried_again_and_dropped(tmp_path: Path)
         for inbound in questions:
             dead = t.bus.expect(JobMoved, lambda e: e.after == "dead")
             t.inbox.on_message(inbound, None)
-            await asyncio.wait_for(dead, 10)
+            await asyncio.wait_for(dead, PATIENCE_S)
         await t.store.tell(questions[1].message_id, "looked", "")  # written behind all the others
         letters = await t.controls.dead_letters()
         assert [job.inbound.content for job in letters] == ["hello 2", "hello 1"]
@@ -309,13 +309,9 @@ async def test_a_question_that_is_taken_back_takes_its_notice_along(tmp_path: Pa
         inbound = t.question("hello?")
         t.inbox.on_message(inbound, None)
         await shown(t, inbound.message_id)
-        while t.queue.waiting(inbound.message_id) is None:
-            await t.bus.wait_for(JobMoved, timeout_s=10)
+        await until(lambda: t.queue.waiting(inbound.message_id) is not None)
         t.inbox.on_message_deleted(100, inbound.message_id)
-        async with asyncio.timeout(10):
-            while t.discord.ours(100):
-                t.discord.changed.clear()
-                await t.discord.changed.wait()
+        await until(lambda: not t.discord.ours(100))
         t.controls.reset_breaker("scripted", "well again")
         assert (await t.ask("another")).outcome == "answered"
         assert len(t.discord.ours(100)) == 1
