@@ -156,6 +156,13 @@ MUTANTS = (
         _CHANGES,
     ),
     Mutant(
+        "a stop in the moment of an edit is taken for the edit",
+        "conversation/changes.py",
+        "return ours_alone and isinstance(error, asyncio.CancelledError)",
+        "return isinstance(error, asyncio.CancelledError)",
+        _CHANGES,
+    ),
+    Mutant(
         "parts of an earlier, longer text stay below the answer",
         "conversation/replies/reply.py",
         "        if len(self._shown) > len(parts):",

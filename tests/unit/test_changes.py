@@ -134,6 +134,28 @@ async def test_a_stop_is_no_change(tmp_path: Path) -> None:
         assert t.reply(inbound.message_id) == "You said: before"
 
 
+async def test_a_stop_in_the_moment_of_an_edit_is_a_stop(tmp_path: Path) -> None:
+    """Struck by both at once, the attempt ends: no model is asked, and the edit is kept."""
+    slow = Slow()
+    async with talk(tmp_path / "db", ScriptedModel(slow), running=False) as t:
+        inbound = t.question("befor")
+        await t.inbox.accept(inbound, None)
+        answering = asyncio.create_task(t.pipeline.answer(await t.queue.next()))
+        await slow.asked.wait()
+        slow.asked.clear()
+        t.inbox.on_message_edited(100, inbound.message_id, "before")
+        answering.cancel()
+        asked_again = asyncio.create_task(slow.asked.wait())
+        await asyncio.wait({answering, asked_again}, return_when=asyncio.FIRST_COMPLETED)
+        asked_again.cancel()
+        slow.go_on.set()
+        assert slow.questions == ["befor"]
+        assert answering.cancelled()
+        waiting = t.queue.waiting(inbound.message_id)
+        assert waiting is not None
+        assert waiting.inbound.content == "before"
+
+
 async def test_an_edit_while_the_answer_waits_for_discord_is_answered(tmp_path: Path) -> None:
     """An answer that could not be shown yet is dropped when its question changes."""
     discord = MemoryDiscord(fault=lambda _: DiscordUnavailableError("503"))

@@ -471,7 +471,7 @@ async def test_restore_brings_back_the_version_of_a_time(tmp_path: Path) -> None
 
 
 async def test_a_removal_leaves_no_copy(tmp_path: Path) -> None:
-    """A removed document is gone with `.bak`, generations and what was put aside of it."""
+    """A removed document is gone with all copies of it; one whose name begins so keeps its own."""
     async with opened(tmp_path) as rig:
         for count in range(3):
             await rig.store.put(ONE, note(count))
@@ -479,10 +479,13 @@ async def test_a_removal_leaves_no_copy(tmp_path: Path) -> None:
         (tmp_path / "notes/1.json").write_text("{")
         await rig.admin.recover("notes/1.json")
         await rig.store.put(NOTE.ref(11), note(5))
+        await rig.admin.backup("notes/11.json")
+        kept = await rig.admin.generations("notes/11.json")
         await rig.store.remove(ONE)
         assert await rig.store.get(ONE) is None
+        assert await rig.admin.generations("notes/11.json") == kept != []
         left = [path for path in tmp_path.rglob("*") if path.is_file()]  # noqa: ASYNC240 - a test may wait for its own disk
-        assert {path.name for path in left} == {"11.json", "11.json.bak"}
+        assert {path.name.partition(".")[0] for path in left} == {"11"}
 
 
 async def test_a_scan_sees_documents_copies_and_strangers(tmp_path: Path) -> None:
