@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.conversation import talk
+from tests.support.discord import MemoryDiscord
 from tests.support.models import ScriptedModel
 from tests.support.waiting import until
 
@@ -291,6 +292,48 @@ async def test_who_was_told_to_be_in_line_keeps_the_place(tmp_path: Path) -> Non
         outcomes = {m: (await waiting).outcome for m, waiting in done.items()}
         assert [outcomes[i.message_id] for i in asked[:3]] == ["answered"] * 3
         assert Counter(outcomes.values())["noticed: overloaded"] == 2
+
+
+async def test_what_an_earlier_life_took_up_is_not_shed_after_a_search(tmp_path: Path) -> None:
+    """A message that waited before the process died keeps its promise though a search held it."""
+    async with talk(tmp_path / "db", running=False) as t:
+        shed: list[int] = []
+        t.queue.shed = lambda job: shed.append(job.message_id)
+        t.queue.room = lambda: 0
+        asked = t.question("before the kill")
+        await t.store.claim(asked, Priority.USER, None)
+        job = await t.store.job(asked.message_id)
+        assert job is not None
+        t.queue.adopt(job)
+        t.inbox.gap.resume(0.0)
+        assert t.inbox.gap.held(asked.message_id) is job
+        t.inbox.gap.over()
+        assert t.queue.waiting(asked.message_id) is job
+        assert shed == []
+
+
+async def test_nobody_overtakes_a_message_that_is_being_shed(tmp_path: Path) -> None:
+    """Until its notice stands it may yet be answered: later ones of its author wait for that."""
+    hold, told = asyncio.Event(), asyncio.Event()
+    model = ScriptedModel(lambda p: [hold, "One."] if "first" in p.turns[-1].text else ["Two."])
+    discord = MemoryDiscord(hold=lambda call, at: told if (call, at) == ("send", 200) else None)
+    async with talk(tmp_path / "db", model, workers=1, discord=discord) as t:
+        t.bus.publish(_delivered(4000))
+        t.queue.room = lambda: 2
+        asked = [t.question("first", author=1)]
+        asked += [t.question(text, author=2, channel=200) for text in ("shed", "later")]
+        asked += [t.question("other", author=3)]
+        done = [asyncio.ensure_future(t.delivered(i.message_id)) for i in asked]
+        for inbound in asked:
+            begun = t.bus.expect(JobMoved, lambda e: e.after == "generating")
+            await t.inbox.accept(inbound, None)
+            if inbound is asked[0]:
+                await begun
+        hold.set()
+        assert (await done[3]).outcome == "answered"
+        assert not any("later" in prompt.turns[-1].text for prompt in model.prompts)
+        told.set()
+        assert [(await each).outcome for each in done[1:3]] == ["noticed: overloaded", "answered"]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import inf
 
 from llmbot.conversation.jobs import Job, JobState, check_transition
 from llmbot.conversation.ledger.job_store import JobStore
@@ -54,6 +55,7 @@ class JobQueue:
         self._news = asyncio.Event()
         self._held = False
         self._kept: set[int] = set()
+        self._leaving: dict[tuple[int, int], set[int]] = {}
         self.shed: Callable[[Job], None] | None = None
         self.room: Callable[[], int | None] | None = None
         """How many can be served in good time; None where nobody knows."""
@@ -69,6 +71,9 @@ class JobQueue:
         fresh = job.message_id not in self._jobs
         if fresh and self.entered is not None:
             self.entered(job)
+        if not job.times.received:
+            # An earlier life took it up; it may come here from a hold, among newer ones.
+            self._kept.add(job.message_id)
         now = self._clock.monotonic()
         delay = job.due_s - self._clock.wall()
         self._fair.push(
@@ -92,7 +97,22 @@ class JobQueue:
                 victim = job
             if victim is None or self.withdraw(victim.message_id) is None:
                 break
+            self._leaving.setdefault(victim.order_key, set()).add(victim.message_id)
             self.shed(victim)
+
+    def left(self, job: Job) -> None:
+        """Leave was taken of a job that was pushed out, or could not be: it is to wait again."""
+        leaving = self._leaving.get(job.order_key, set())
+        leaving.discard(job.message_id)
+        if not leaving:
+            self._leaving.pop(job.order_key, None)
+        for later in self._fair.behind(job.order_key, job.message_id):
+            if later.due_s <= self._clock.wall():
+                self.bring_forward(later.message_id)
+
+    def _must_wait(self, job: Job) -> bool:
+        """Whether an earlier one of its line is being taken leave of: it may yet be answered."""
+        return any(earlier < job.message_id for earlier in self._leaving.get(job.order_key, ()))
 
     def _is_promised(self, victim: Job, newcomer: Job) -> bool:
         """Whether a job was promised an answer that `newcomer` may not cost it.
@@ -126,7 +146,6 @@ class JobQueue:
         """Take up a job of an earlier life: it waits again, whatever it was doing at the end."""
         if job.state is not JobState.WAITING:
             self.move(job, JobState.WAITING, "its owner is gone")
-        self._kept.add(job.message_id)
         if not job.parts and self._fair.first_of(job.order_key) is not None:
             # It may have been told to be in line within the last moments, and nobody noted it.
             job.unsure = True
@@ -154,6 +173,11 @@ class JobQueue:
             now = self._clock.monotonic()
             worst = Priority.OPERATOR if self._held else Priority.BACKGROUND
             job = self._fair.pop_ready(now, worst=worst)
+            if job is not None and self._must_wait(job):
+                # Until `left` says that it may go on.
+                job.due_s = min(job.due_s, self._clock.wall())
+                self._fair.put_back(job.order_key, now, due=inf)
+                continue
             if job is not None:
                 self._kept.discard(job.message_id)
                 job.times.leased = now
@@ -161,7 +185,8 @@ class JobQueue:
                 self.move(job, JobState.LEASED, f"attempt {job.attempts}")
                 return job
             self._news.clear()
-            await self._wait(now + _HELD_LOOK_S if self._held else self._fair.next_due(now), now)
+            due = now + _HELD_LOOK_S if self._held else self._fair.next_due(now)
+            await self._wait(None if due == inf else due, now)
 
     async def _wait(self, due: float | None, now: float) -> None:
         if due is None:

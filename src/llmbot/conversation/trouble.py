@@ -135,7 +135,7 @@ class Trouble:
 
     async def shed(self, job: Job, reply: Reply) -> None:
         """Tell the user that overload pushed the job out; it waits again if that fails."""
-        error = OverloadedError()
+        error, again = OverloadedError(), False
         self._tell(job, error, "notice")
         try:
             parts = await reply.finish(self._words(job, error))
@@ -147,6 +147,10 @@ class Trouble:
                 self._queue.leave_to_channel(job)
             job.pauses += 1
             job.due_s = self._clock.wall() + self._pause_s(job, second)
+            again = True
+        finally:
+            self._queue.left(job)
+        if again:
             self._queue.put(job)
 
     # ── deciding ────────────────────────────────────────────────────────────────────────────────
