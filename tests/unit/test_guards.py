@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from tests.support.conversation import talk
 from tests.support.models import Piece, ScriptedModel
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.kernel.errors import (
+    DiscordForbiddenError,
     LlmbotError,
     ModelBlockedError,
     ModelCredentialsError,
@@ -22,6 +25,7 @@ from llmbot.kernel.errors import (
     ModelStreamCutError,
     ModelUnavailableError,
 )
+from llmbot.kernel.events import ChannelSetAside, ModelFailed
 from llmbot.resilience.breaker_facts import BreakerState
 
 
@@ -142,3 +146,29 @@ async def test_a_refused_key_of_all_models_is_told_at_once(tmp_path: Path) -> No
     async with talk(tmp_path / "db", *models) as t:
         delivered = await t.ask("hello")
         assert delivered.outcome == "noticed: model_credentials"
+
+
+async def test_who_may_not_speak_does_not_blame_the_model(tmp_path: Path) -> None:
+    """Where Discord refuses the words of an answer, no further model is asked, and none failed."""
+    refused = asyncio.Event()
+
+    def forbid(call: str) -> LlmbotError | None:
+        if call != "send":
+            return None
+        refused.set()
+        return DiscordForbiddenError()
+
+    first = ScriptedModel(lambda _: ["Some words, ", refused, "and more of them."], name="one")
+    second = ScriptedModel(name="two")
+    async with talk(tmp_path / "db", first, second) as t:
+        failures = list[object]()
+        t.bus.subscribe(
+            lambda p: failures.append(p.event) if isinstance(p.event, ModelFailed) else None
+        )
+        t.discord.fault = forbid
+        aside = t.bus.expect(ChannelSetAside, lambda _: True)
+        t.inbox.on_message(t.question("may you speak"), None)
+        await asyncio.wait_for(aside, PATIENCE_S)
+        assert (len(first.prompts), len(second.prompts)) == (1, 0)
+        assert failures == []
+        assert t.breakers.get("scripted:one").facts().failures == 0

@@ -15,6 +15,7 @@ from llmbot.conversation.models.calls import (
     Failure,
     GenerationSettings,
     Guard,
+    NotShownError,
     Passage,
     Prospect,
     Show,
@@ -72,7 +73,7 @@ class Generation:
 
         Raises:
             TransientError: none could now; `retry_after_s` is the shortest wait that was named.
-            RefusedError: no model will ever answer this.
+            RefusedError: no model will ever answer this, or `show` cannot show it.
         """
         deadline = Deadline.after(self._clock, self.settings.chain_s)
         tries = _Tries(self._retries, deadline)
@@ -84,6 +85,8 @@ class Generation:
                 if pause_s is None:
                     raise
                 await self._clock.sleep(pause_s)
+            except NotShownError as refused:
+                raise refused.error from None
             else:
                 self._retries.succeeded()
                 return answer

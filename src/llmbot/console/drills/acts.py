@@ -93,10 +93,13 @@ async def _commands(stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _denied(stage: Stage) -> AsyncIterator[None]:
     """A question in a channel where the bot loses its right to answer while it thinks."""
-    place = {"user": "drill-ada", "channel": "drill-denied"}
-    quiet = {"channel": "drill-denied", "target": "bot"}
+    # A new one each time: what was set aside before is left alone for a while.
+    channel = f"drill-denied-{len(stage.said)}-{id(stage):x}"
+    place = {"user": "drill-ada", "channel": channel}
+    quiet = {"channel": channel, "target": "bot"}
     await stage.ask("POST", "/_sim/discord/say", place | {"content": "Here comes a channel."})
-    asks = {"content": "Can you hear me?", "mention_bot": True}
+    # The model takes its time, so that the right is gone before the answer is there.
+    asks = {"content": "Can you hear me? [[wait:4]]", "mention_bot": True}
     await stage.ask("POST", "/_sim/discord/say", place | asks)
     await stage.ask("POST", "/_sim/discord/permissions", quiet | {"deny": ["SEND_MESSAGES"]})
     try:

@@ -150,6 +150,14 @@ def _named_wait(error: TransientError) -> float:
     return inf if isinstance(error, BreakerOpenError) else 0.0
 
 
+class NotShownError(Exception):
+    """The words have nowhere to go: that says nothing of the model, and no other can change it."""
+
+    def __init__(self, error: LlmbotError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Call:
     """One model's try at one answer, with its continuations."""
 
@@ -178,6 +186,7 @@ class Call:
 
         Raises:
             LlmbotError: what became of the call instead; see `ports.Model`.
+            NotShownError: `show` refused the words.
         """
         ended = ""
         tokens_in = 0
@@ -262,7 +271,10 @@ class Call:
         if text:
             self._text.append(text)
             self._length += len(text)
-            show.words(text)
+            try:
+                show.words(text)
+            except LlmbotError as error:
+                raise NotShownError(error) from error
 
     def _tell_answered(
         self, finish: Finish, started: float, first_words_at: float, took_s: float

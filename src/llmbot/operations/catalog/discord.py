@@ -101,7 +101,7 @@ DISCORD_RUNBOOKS = (
         title="The bot may not speak in a channel",
         rows=(10,),
         part=Part.DISCORD,
-        precheck=only_told("not retried: the channel is set aside until its permissions change"),
+        precheck=only_told("not retried: the channel is set aside and tried again after a while"),
         validate=probed(Part.DISCORD),
         people=("Give the bot its permissions in the channel that is named.",),
     ),
