@@ -18,6 +18,7 @@ from llmbot.kernel.errors import (
     LlmbotError,
 )
 from tests.simulation.loop import LifeLoop, Timeline
+from tests.simulation.model import has_words
 from tests.simulation.server import OUR_ID, Server
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class SimulatedRest:
         self, channel_id: int, content: str, *, nonce: str, reply_to: int | None = None
     ) -> Sent:
         """See `DiscordRest.send`."""
+        self._speaks(reply_to, content)
 
         def act() -> Sent:
             post = self._server.send(channel_id, content, nonce, reply_to)
@@ -63,7 +65,12 @@ class SimulatedRest:
     async def edit(self, channel_id: int, message_id: int, content: str) -> None:
         """See `DiscordRest.edit`."""
         del channel_id
+        self._speaks(self._server.posts[message_id].reply_to, content)
         await self._call(lambda: self._server.edit(message_id, content), changes=True)
+
+    def _speaks(self, question_id: int | None, content: str) -> None:
+        if question_id is not None and has_words(content):
+            self._server.spoken_s.setdefault(question_id, self._timeline.now)
 
     async def delete(self, channel_id: int, message_id: int) -> None:
         """See `DiscordRest.delete`."""

@@ -37,8 +37,8 @@ class Post:
     interaction_id: int | None = None
     deleted: bool = False
     sent_s: float = 0.0
-    words_s: float | None = None
-    """When it first held words of an answer."""
+    changed_s: float | None = None
+    """When the bot heard what its author did to it last."""
     contents: int = 1
 
     @property
@@ -129,6 +129,8 @@ class Server:
         self.garbled: set[tuple[int | None, Event]] = set()
         """Frames that were lost on their way once; their replay arrives, as over any sound line."""
         self.gateway_down = False
+        self.spoken_s: dict[int, float] = {}
+        """When the first call began that carried words of the answer to a message."""
         self.duplicated = 0.02
         """Share of the events that Discord tells twice."""
         self.on_post: Callable[[Post, str], None] = lambda _post, _kind: None

@@ -18,8 +18,6 @@ _FOOTNOTE = re.compile(r"^-# .*$", re.MULTILINE)
 _EXAMPLES_MAX = 20
 _EXAMPLES_EACH = 3
 _LENGTH_MAX = 2000
-_NOTICE_S = 0.5
-"""How fast a change of the question is noticed: the way of its event and of one call."""
 
 FAILURES = (
     "lost",
@@ -83,8 +81,9 @@ def judge(talk: Talk, server: Server, disk: Disk) -> Verdict:
         mine = [post for post in replies.pop(question.id, ()) if post.content]
         state = states.get(question.id, "never claimed")
         _judge_one(
-            verdict, question, mine, state, reasons.get(question.id, ""), calm=talk.plan.calm
-        )
+            verdict, question, mine, state, reasons.get(question.id, ""), server,
+            calm=talk.plan.calm,
+        )  # fmt: skip
         if mine and not question.command and state != "noticed":
             ids = [post.id for post in mine]
             key = (question.channel_id, question.author_id)
@@ -118,7 +117,14 @@ def _replies(server: Server) -> dict[int, list[Post]]:
 
 
 def _judge_one(
-    verdict: Verdict, question: Question, mine: list[Post], state: str, reason: str, *, calm: bool
+    verdict: Verdict,
+    question: Question,
+    mine: list[Post],
+    state: str,
+    reason: str,
+    server: Server,
+    *,
+    calm: bool,
 ) -> None:
     where = f"{question.id} ({question.keys[0]}, {state}, asked at {question.asked_s:.2f})"
     verdict.asked += 1
@@ -137,17 +143,12 @@ def _judge_one(
     if key in question.keys:
         verdict.answered += 1
         if calm:
-            _judge_changes(verdict, question, key, _first_words_s(mine), where)
+            _judge_changes(verdict, question, key, server, where)
     elif not has_words(text) and state == "noticed" and len(mine) == 1:
         verdict.noticed += 1
         verdict.notices[reason] += 1
     else:
         verdict.fail(_what_is_wrong(text, key), f"{where}: {text[:40]!r} … {text[-40:]!r}")
-
-
-def _first_words_s(mine: list[Post]) -> float:
-    """When the answer began; notices that stood in its place before do not count."""
-    return min((post.words_s for post in mine if post.words_s is not None), default=0.0)
 
 
 def _what_is_wrong(text: str, key: str | None) -> str:
@@ -158,13 +159,15 @@ def _what_is_wrong(text: str, key: str | None) -> str:
 
 
 def _judge_changes(
-    verdict: Verdict, question: Question, key: str | None, first_s: float, where: str
+    verdict: Verdict, question: Question, key: str | None, server: Server, where: str
 ) -> None:
-    """In calm weather an edit or a deletion is heard at once."""
-    # A call that was on its way when the change came cannot be taken back.
-    too_late_s, first = first_s - _NOTICE_S, f"first words {first_s:.2f}"
-    edited_s, deleted_s = question.edited_s, question.deleted_s
-    if edited_s is not None and edited_s < too_late_s and key != question.keys[-1]:
-        verdict.fail("unedited", f"{where}: edited {edited_s:.2f}, {first}")
-    if deleted_s is not None and deleted_s < too_late_s:
-        verdict.fail("answered though taken back", f"{where}: deleted {deleted_s:.2f}, {first}")
+    """In calm weather what is heard of an edit or a deletion before the first words counts."""
+    post, spoken_s = server.posts.get(question.id), server.spoken_s.get(question.id)
+    # A call that was on its way when the change was heard cannot be taken back.
+    if post is None or post.changed_s is None or spoken_s is None or post.changed_s >= spoken_s:
+        return
+    when = f"heard {post.changed_s:.2f}, first words {spoken_s:.2f}"
+    if question.deleted_s is not None:
+        verdict.fail("answered though taken back", f"{where}: {when}")
+    elif key != question.keys[-1]:
+        verdict.fail("unedited", f"{where}: {when}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 from tests.support.conversation import Talk, talk
+from tests.support.discord import MemoryDiscord
 
 from llmbot.conversation.jobs import Job, JobState, Priority
 from llmbot.conversation.ledger.entries import Ledger
@@ -71,14 +73,50 @@ async def test_a_text_that_a_late_call_overwrote_is_put_right(tmp_path: Path) ->
         ours = t.discord.ours(100, question)[0]
         now = t.clock.wall()
         job = Job(t.question("hello", message_id=question), Priority.USER, JobState.DONE, now, now)
-        job.answer = ours.content
-        judge.delivered(job)
+        judge.delivered(job, ours.content)
         t.discord.channels[100] = [
             replace(m, content="You sa") if m.id == ours.id else m for m in t.discord.channels[100]
         ]
         told = await judge.look()
         assert (told.cut, told.mended) == (0, 1)
         assert t.reply(question) == "You said: hello"
+
+
+async def test_a_reply_brought_to_its_end_after_a_kill_is_looked_at_again(tmp_path: Path) -> None:
+    """What a call of the dead process overwrites is put right by any later life, then forgotten."""
+    async with talk(tmp_path / "db", running=False) as t:
+        asked = t.question("hello")
+        await t.store.claim(asked, Priority.USER, None)
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord) as t:
+        await t.delivered(asked.message_id)
+        await t.store.tell(asked.message_id, "looked", "")
+        (ours,) = discord.ours(100, asked.message_id)
+        await discord.edit(100, ours.id, "You sa")
+    async with talk(tmp_path / "db", discord=discord) as t:
+        told = await reconciler(t).look()
+        assert (told.cut, told.mended) == (0, 1)
+        assert t.reply(asked.message_id) == "You said: hello"
+        await discord.edit(100, ours.id, "a moderator's word")
+        told = await reconciler(t).look()
+        assert told.mended == 0
+
+
+async def test_the_next_round_comes_soon_where_a_late_call_may_land(tmp_path: Path) -> None:
+    """After a message of an earlier life was answered, nobody waits minutes for the next round."""
+    async with talk(tmp_path / "db", running=False) as t:
+        await t.store.claim(t.question("hello"), Priority.USER, None)
+    async with talk(tmp_path / "db", running=False) as t:
+        judge = reconciler(t, ReconcileSettings(first_after_s=0.0, settled_s=0.01))
+        begun = t.bus.expect(Reconciled)
+        rounds = asyncio.create_task(judge.run())
+        await begun
+        job = await t.queue.next()
+        again = t.bus.expect(Reconciled)
+        judge.delivered(job, "You said: hello")
+        await asyncio.wait_for(again, 10)
+        rounds.cancel()
+        await asyncio.wait((rounds,))
 
 
 async def test_what_somebody_deleted_stays_deleted(tmp_path: Path) -> None:

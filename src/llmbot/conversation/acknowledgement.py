@@ -46,8 +46,8 @@ class Acknowledgement:
         self._clock = clock
         self._memory = memory
         self._memory_text = memory_text
-        self.delivered: Callable[[Job], None] | None = None
-        """Told of each job whose whole answer landed."""
+        self.delivered: Callable[[Job, str], None] | None = None
+        """Told of each job whose whole reply landed, and of the reply's text."""
         self._models: OrderedDict[int, str] = OrderedDict()
         bus.subscribe(self._hear)
 
@@ -109,10 +109,11 @@ class Acknowledgement:
             f"{parts} part(s), {reply.edits} edit(s)",
             remember=turns,
             memory_max=JOURNAL_MAX,
+            unproven=reply.whole if job.unproven else None,
         )
         self._memory.took(turns)
         if self.delivered is not None:
-            self.delivered(job)
+            self.delivered(job, reply.whole)
         self._tell(job, reply, parts, "answered")
 
     def withdrawn(self, job: Job) -> None:
@@ -122,7 +123,10 @@ class Acknowledgement:
     def noticed(self, job: Job, reply: Reply, parts: int, reason: str) -> None:
         """The user has been told honestly that there is no answer."""
         job.times.delivered = self._clock.monotonic()
-        self._queue.move(job, JobState.NOTICED, reason)
+        unproven = reply.whole if job.unproven else None
+        self._queue.move(job, JobState.NOTICED, reason, unproven=unproven)
+        if self.delivered is not None:
+            self.delivered(job, reply.whole)
         self._tell(job, reply, parts, f"noticed: {reason}")
 
     def _turns(self, job: Job) -> tuple[Remembered, ...]:

@@ -140,6 +140,11 @@ class Job:
         return self.inbound.message_id
 
     @property
+    def unproven(self) -> bool:
+        """Whether a call of an earlier life or attempt may yet overwrite what stands on Discord."""
+        return self.in_flight_before or not self.times.received
+
+    @property
     def order_key(self) -> tuple[int, int]:
         """Messages with the same key are answered one after the other, in their order."""
         if self.aside:

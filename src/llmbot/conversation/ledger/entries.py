@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from llmbot.conversation.ledger.sealed import unseal
 from llmbot.kernel.ids import snowflake_at
-from llmbot.storage.database.opening import Database, Row, Session
+from llmbot.storage.database.opening import Database, Row, Session, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Entry:
     message_id: int
     channel_id: int
     parts: tuple[int, ...]
+    text: str = ""
+    """The whole reply, while it is not proven that it stands; empty where it is not kept."""
 
 
 class Ledger:
@@ -50,6 +53,23 @@ class Ledger:
                 (first, before_s, limit),
             )
             return [_entry(session, int(m), int(c)) for m, c in rows]
+
+        return await self._db.read(work)
+
+    async def unproven(self, before_s: float, limit: int) -> list[Entry]:
+        """Replies that a late call may have overwritten, ended before (epoch seconds).
+
+        Raises:
+            StoreUnavailableError: the database could not be read.
+        """
+
+        def work(session: Session) -> list[Entry]:
+            rows = session.execute(
+                "SELECT message_id, channel_id, answer FROM jobs WHERE answer IS NOT NULL "
+                "AND state IN ('done', 'noticed') AND updated_s < ? ORDER BY message_id LIMIT ?",
+                (before_s, limit),
+            )
+            return [replace(_entry(session, int(m), int(c)), text=_text(t)) for m, c, t in rows]
 
         return await self._db.read(work)
 
@@ -87,6 +107,14 @@ class Ledger:
             )
 
         return [int(message_id) for (message_id,) in await self._db.read(work)]
+
+
+def _text(sealed: Value) -> str:
+    """A damaged text proves nothing and is none."""
+    try:
+        return unseal(str(sealed))
+    except ValueError:
+        return ""
 
 
 def _entry(session: Session, message_id: int, channel_id: int) -> Entry:

@@ -117,8 +117,11 @@ class JobStore:
         *,
         remember: Sequence[Remembered] = (),
         memory_max: int = 0,
+        unproven: str | None = None,
     ) -> asyncio.Future[None]:
         """Write the job as it stands now, in its new state; an end forgets its texts.
+
+        Only what is `unproven`, the reply as it was delivered, is kept until `proven`.
 
         An end names all parts of the reply once more: whatever became of the trailing writes, what
         stands on Discord for an ended message and is not in its record is a surplus.
@@ -135,7 +138,7 @@ class JobStore:
             owner,
             job.due_s,
             now,
-            None if ended else _sealed(job.answer),
+            _sealed(unproven if ended else job.answer),
             job.answer_note,
             job.noticed,
             job.message_id,
@@ -164,6 +167,19 @@ class JobStore:
                 write_turns(session, channel_id, remember, memory_max)
 
         return self.sure.write((message_id, "state"), work, trailing=after in _TRAILING)
+
+    def proven(self, message_ids: Sequence[int]) -> asyncio.Future[None]:
+        """Forget the texts of replies that stand as they were delivered, or are past helping."""
+
+        def work(session: Session) -> None:
+            for message_id in message_ids:
+                session.execute(
+                    "UPDATE jobs SET answer = NULL "
+                    "WHERE message_id = ? AND state IN ('done', 'noticed')",
+                    (message_id,),
+                )
+
+        return self._db.write(work)
 
     def part_sent(self, message_id: int, part: int, discord_id: int) -> asyncio.Future[None]:
         """Keep the Discord id of a part as it is sent."""

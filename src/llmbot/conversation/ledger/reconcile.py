@@ -8,6 +8,8 @@ gone was deleted by somebody: it is counted and never sent again, or the bot wou
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from llmbot.conversation.splitting import split_message
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import EventBus, Level
+from llmbot.kernel.ids import snowflake_at
 
 __all__ = ["ReconcileFacts", "ReconcileSettings", "Reconciled", "Reconciler"]
 
@@ -127,17 +130,19 @@ class Reconciler:
         self._texts: OrderedDict[int, str] = OrderedDict()
         self._suspects: set[tuple[int, int]] = set()
         self._facts = ReconcileFacts()
+        self._doubt = asyncio.Event()
 
     def facts(self) -> ReconcileFacts:
         """The figures."""
         return self._facts
 
-    def delivered(self, job: Job) -> None:
-        """Remember the text of an answer that was delivered just now."""
-        if job.answer and job.inbound.interaction is None:  # else more may stand there, see `sinks`
-            self._texts[job.message_id] = job.answer
-            if len(self._texts) > self._settings.texts_max:
-                self._texts.popitem(last=False)
+    def delivered(self, job: Job, text: str) -> None:
+        """Remember the text of a reply that was delivered just now."""
+        self._texts[job.message_id] = text
+        if len(self._texts) > self._settings.texts_max:
+            self._texts.popitem(last=False)
+        if job.unproven:
+            self._doubt.set()
 
     async def run(self) -> None:
         """Round after round; ends only by cancellation."""
@@ -148,7 +153,17 @@ class Reconciler:
             except LlmbotError:
                 # The database or Discord says itself what is wrong; the next round tries again.
                 self._suspects.clear()
-            await self._clock.sleep(self._settings.every_s)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until the next round is due; it is soon where a reply may be overwritten by a late call.
+
+        Raises nothing; ends only by cancellation.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.every_s):
+                await self._doubt.wait()
+                await self._clock.sleep(self._settings.settled_s)
 
     async def look(self) -> Reconciled:
         """One round.
@@ -163,6 +178,7 @@ class Reconciler:
             now - settings.window_s, now - settings.settled_s, settings.messages_max
         )
         await self._take_up_orphans(current, suspects)
+        await self._prove(current)
         by_channel: dict[int, list[Entry]] = {}
         for entry in entries:
             by_channel.setdefault(entry.channel_id, []).append(entry)
@@ -212,6 +228,45 @@ class Reconciler:
             self._queue.move(job, JobState.DEAD, "its stored words are damaged")
             return None
         return job
+
+    # ── what an earlier life may have overwritten ───────────────────────────────────────────────
+
+    async def _prove(self, current: _Round) -> None:
+        """Replies that were brought to their end after a kill: do they stand as delivered?
+
+        A call that the dead process had under way may land after the last one of its successor.
+        Their texts are kept until they were looked at once, for no longer than the window.
+        """
+        settings, now = self._settings, self._clock.wall()
+        self._doubt.clear()
+        entries = await self._ledger.unproven(now - settings.settled_s, settings.messages_max)
+        by_channel: dict[int, list[Entry]] = {}
+        for entry in entries:
+            by_channel.setdefault(entry.channel_id, []).append(entry)
+        proven: list[int] = []
+        for channel_id, members in by_channel.items():
+            if current.calls < settings.calls_max:
+                with contextlib.suppress(LlmbotError):
+                    proven += await self._prove_in(channel_id, members, current)
+        oldest = snowflake_at(now - settings.window_s)
+        proven += [entry.message_id for entry in entries if entry.message_id < oldest]
+        if len(proven) < len(entries):
+            self._doubt.set()
+        if proven:
+            await self._store.proven(proven)
+
+    async def _prove_in(
+        self, channel_id: int, entries: Sequence[Entry], current: _Round
+    ) -> list[int]:
+        first = min((part for entry in entries for part in entry.parts), default=0)
+        page, whole = await self._read(channel_id, first - 1, current) if first else ([], True)
+        standing = {message.id: message for message in page}
+        proven: list[int] = []
+        for entry in entries:
+            if whole or all(part <= page[-1].id for part in entry.parts):
+                await self._compare_texts(entry, entry.text, standing, current)
+                proven.append(entry.message_id)
+        return proven
 
     # ── what stands in a channel ────────────────────────────────────────────────────────────────
 
@@ -264,13 +319,16 @@ class Reconciler:
                 await self._rest.delete(message.channel_id, message.id)
                 current.calls += 1
                 current.mended["doubled"] += 1
-        await self._compare_texts(entry, standing, current)
+        await self._compare_texts(entry, self._texts.get(entry.message_id), standing, current)
 
     async def _compare_texts(
-        self, entry: Entry, standing: dict[int, ChannelMessage], current: _Round
+        self,
+        entry: Entry,
+        reply: str | None,
+        standing: dict[int, ChannelMessage],
+        current: _Round,
     ) -> None:
-        answer = self._texts.get(entry.message_id)
-        texts = split_message(answer) if answer is not None else []
+        texts = split_message(reply) if reply else []
         if len(texts) != len(entry.parts):
             return
         for discord_id, text in zip(entry.parts, texts, strict=True):

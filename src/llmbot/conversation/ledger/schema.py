@@ -90,4 +90,14 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
         ),
     ),
+    Migration(
+        version=2,
+        statements=(
+            # Replies that a call of an earlier life may still overwrite keep their text meanwhile.
+            """
+            CREATE INDEX jobs_unproven ON jobs (message_id)
+            WHERE answer IS NOT NULL AND state IN ('done', 'noticed')
+            """,
+        ),
+    ),
 )

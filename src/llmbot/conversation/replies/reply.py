@@ -111,6 +111,8 @@ class Reply:
         self.words_for_silence: Callable[[Job], str] | None = None
         self.make_room: Callable[[Job], Awaitable[None]] | None = None
         self.edits = 0
+        self.whole = ""
+        """What the messages were made equal to."""
 
     async def __aenter__(self) -> Self:
         """Look for what an earlier life sent, then begin to show."""
@@ -195,7 +197,8 @@ class Reply:
         """
         self.check()
         await self._stop_showing()
-        parts = split_message(self._sink.preface + text)
+        self.whole = self._sink.preface + text
+        parts = split_message(self.whole)
         for number, part in enumerate(parts):
             await to_its_end(self._place(number, part))
         if len(self._shown) > len(parts):
