@@ -12,6 +12,9 @@ from playwright.async_api import Page, expect
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 FIRST_LOAD_BYTES_MAX = 150_000
+DRILL_MS = 120_000
+"""A drill breaks, waits until that is noticed and mended, and looks what users got."""
+
 DRAWN = "() => document.querySelector('#tile-memory .spark-line')?.getAttribute('d')"
 LOADED = "() => performance.getEntriesByType('resource').map(e => [e.name, e.transferSize])"
 
@@ -111,13 +114,52 @@ async def test_a_dry_run_tells_and_changes_nothing(page: Page, stage: Stage) -> 
     await expect(page.locator("#results .chip")).to_be_visible()
 
 
-async def test_documents_are_checked_one_by_one(page: Page, stage: Stage) -> None:
-    """Each document of the data store is shown with its state and what can be done to it."""
+async def test_documents_are_listed_and_checked(page: Page, stage: Stage) -> None:
+    """Each document stands there when the view opens, with its state and what can be done to it."""
     await enter(page, stage, "data")
-    await page.get_by_role("button", name="Validate all").click()
-    row = page.locator("tbody tr").first
+    row = page.locator("tbody tr", has_text="settings.json")
     await expect(row.locator(".chip.good")).to_be_visible()
-    await expect(row.get_by_role("button")).to_have_text(["Validate", "Recover", "Restore"])
+    await expect(row).to_contain_text("ago")
+    await expect(row.get_by_role("button")).to_have_text(["Validate", "Recover", "Restore…"])
+    await page.get_by_role("button", name="Validate all").click()
+    await expect(page.locator("#view")).to_contain_text("all valid")
+
+
+async def test_a_setting_is_judged_before_it_is_changed(page: Page, stage: Stage) -> None:
+    """A wrong value cannot be saved; a right one shows its difference, holds, and can go back."""
+    await enter(page, stage, "settings")
+    row = page.locator('tr[data-name="ATTEMPTS_MAX"]')
+    await row.get_by_role("button").click()
+    dialog = page.get_by_role("dialog")
+    save = dialog.get_by_role("button", name="Save")
+    for value, verdict in (("99", "must be 1 to 50"), ("5", "Nothing differs")):
+        await dialog.get_by_label("New value").fill(value)
+        await dialog.get_by_role("button", name="Check").click()
+        await expect(dialog.locator(".verdict")).to_contain_text(verdict)
+        await expect(save).to_be_disabled()
+    await dialog.get_by_label("New value").fill("7")
+    await dialog.get_by_role("button", name="Check").click()
+    await expect(dialog.locator(".verdict")).to_contain_text("5 → 7")
+    await save.click()
+    await expect(row.locator(".value")).to_have_text("7")
+    await expect(page.locator("#results .result").first).to_contain_text("audit entry")
+    await page.get_by_role("button", name="Versions of settings.json").click()
+    await dialog.get_by_role("button", name="Restore").last.click()
+    await page.get_by_role("button", name="Do it").click()
+    await expect(row.locator(".value")).to_have_text("5")
+
+
+async def test_a_drill_runs_from_the_page_and_shows_its_score(page: Page, stage: Stage) -> None:
+    """Something is broken by a click; how it was noticed and mended is told without a reload."""
+    await enter(page, stage, "incidents")
+    await page.get_by_role("button", name="Run a drill").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.locator("select").select_option("settings")
+    await dialog.get_by_role("button", name="Do it").click()
+    await expect(page.locator("#view")).to_contain_text("settings runs…")
+    score = page.locator("tbody tr", has_text="bot.settings")
+    await expect(score.locator(".chip").first).to_have_text("passed", timeout=DRILL_MS)
+    await expect(score).to_contain_text("nothing lost or doubled")
 
 
 async def test_secrets_are_masked(page: Page, stage: Stage) -> None:
@@ -125,3 +167,5 @@ async def test_secrets_are_masked(page: Page, stage: Stage) -> None:
     await enter(page, stage, "settings")
     row = page.locator("tr", has_text="DISCORD_TOKEN")
     await expect(row.locator("td")).to_have_text("set")
+    await page.locator('tr[data-name="ATTEMPTS_MAX"]').wait_for()
+    await expect(page.get_by_role("button", name="Change DISCORD_TOKEN")).to_have_count(0)

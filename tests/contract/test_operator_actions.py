@@ -46,6 +46,17 @@ async def test_success(tmp_path: Path) -> None:
         )
 
 
+async def test_what_was_meant_for_elsewhere_stays_out_of_the_audit(tmp_path: Path) -> None:
+    """Values that are to be set may be anything; the audit tells of those alone that were taken."""
+    async with serving(tmp_path) as served:
+        body = b'{"settings": {"DISCORD_TOKEN": "hush"}, "reset": ["hush"], "reason": "why"}'
+        answer = await served.call("/api/admin/config/change", "POST", body=body)
+        assert answer.status == 200
+        (record,) = served.records()
+        assert record.act.options["reason"] == "why"
+        assert b"hush" not in (served.audit.directory / NAME).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code", "outcome"),
     [

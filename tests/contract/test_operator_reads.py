@@ -32,6 +32,8 @@ READS = (
     "/api/health/external/gemini",
     "/api/health/performance",
     "/api/admin/config/validate",
+    "/api/admin/config/settings",
+    "/api/admin/datastore/status",
     "/api/admin/ratelimit/status",
     "/api/admin/mutex/status",
     "/api/admin/mutex/deadlocks",

@@ -16,6 +16,7 @@ from llmbot.app.lifecycle.supervisor import ServiceFacts, ServiceState
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.actions import Asked, Done, UnknownTargetError
 from llmbot.console.api.server import OperatorApi
+from llmbot.console.documents_told import files_told
 from llmbot.console.facts.audit import AuditFacts
 from llmbot.console.facts.contexts import ContextsFacts
 from llmbot.console.facts.facts import (
@@ -42,6 +43,7 @@ from llmbot.console.facts.figures import (
     QueueMetrics,
     StoryFacts,
 )
+from llmbot.console.facts.settings import ChangeableSetting, ChangeableSettings
 from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import CheckView, ConfigView, Life, PartView, ServiceView
 from llmbot.kernel.clock import Clock, SystemClock
@@ -140,6 +142,13 @@ class House:
         checks = (CheckView("discord", ok=False, detail="refused", remedy="Ask."),) if live else ()
         settings = {"HTTP_PORT": "3000", "DISCORD_TOKEN": "set"}
         return ConfigView(settings, (), self.warnings, checks)
+
+    async def changeable(self) -> ChangeableSettings:
+        one = ChangeableSetting("limits", "Most", "few", "1 to 9", "a day", "3", "2", 3)
+        return ChangeableSettings({"SOME_LIMIT": one})
+
+    async def documents(self) -> Mapping[str, object]:
+        return files_told({}, (), 7)
 
     def rate_limits(self) -> RateLimitFacts:
         return RateLimitFacts({"user": {"minute": 60}}, {}, 0, {})

@@ -114,6 +114,34 @@ def test_what_changes_files_needs_them_alone(run: Run) -> None:
     assert "already" in told or "another" in told.lower()
 
 
+def test_looking_at_the_list_changes_nothing(run: Run) -> None:
+    """Every document is listed with its state; a damaged one is shown and left as it is."""
+    code, found = run("data", "list")
+    assert (code, found["valid"], found["count"]) == (0, True, 1)
+    Path("data/settings.json").write_text("{")
+    code, found = run("data", "list")
+    assert (code, found["files"]["settings.json"]["status"]) == (1, "damaged")
+    assert Path("data/settings.json").read_text() == "{"
+
+
+async def test_settings_are_changed_through_the_running_bot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """New values, resets, dry run and reason are sent as they were given."""
+    async with bot_here(tmp_path, monkeypatch, capsys) as here:
+        words = ("ATTEMPTS_MAX=3", "PERSONA=a=b", "--reset", "MEMORY_DAYS", "--dry-run")
+        assert (await here.run("config", "change", *words, "--reason", "a test"))[0] == 0
+        assert (await here.run("config", "change", "ATTEMPTS_MAX"))[0] == 1
+        ((name, asked),) = here.served.hands.asked
+        assert name == "config/change"
+        assert asked.options == {
+            "settings": {"ATTEMPTS_MAX": "3", "PERSONA": "a=b"},
+            "reset": ["MEMORY_DAYS"],
+            "dry_run": True,
+            "reason": "a test",
+        }
+
+
 async def test_the_database_goes_back_to_a_copy(run: Run) -> None:
     """Copies of the database are listed, and one is brought back while no bot runs."""
     clock = SystemClock()

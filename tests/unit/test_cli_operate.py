@@ -21,6 +21,8 @@ from llmbot.console.view_list import VIEWS
 COMMANDS_OF_THEIR_OWN = {
     "/api/health/status": ("status",),
     "/api/admin/config/validate": ("config", "validate"),
+    "/api/admin/config/settings": ("config", "changeable"),
+    "/api/admin/datastore/status": ("data", "list"),
     "/api/admin/audit": ("audit", "tail"),
     "/metrics": ("metrics", "prometheus"),
 }

@@ -12,11 +12,13 @@ import pytest
 from tests.support.documents import Heard
 from tests.support.waiting import PATIENCE_S
 
+from llmbot.app.settings.change import change_settings, changeable_of
 from llmbot.app.settings.reload import (
     CurrentSettings,
     Reloader,
     SettingsRefused,
     SettingsReloaded,
+    Value,
     merged,
     reloadable,
     settings_kind,
@@ -75,6 +77,70 @@ async def rig(root: Path, base: Settings | None = None) -> AsyncIterator[Rig]:
         watching.cancel()
         await asyncio.wait((watching,))
         await made.store.stop()
+
+
+async def test_an_operators_change_is_in_force_and_kept(tmp_path: Path) -> None:
+    """A change is durable and in force on return, numbers as numbers; a reset takes it out."""
+    async with rig(tmp_path, Settings().replaced(limits={"rate_user_rpm": 7})) as made:
+        wanted = {"RATE_LIMIT_USER_RPM": "10", "SYSTEM_PROMPT": "5"}
+        changed = await change_settings(made.reloader, wanted)
+        assert changed.in_force
+        assert "RATE_LIMIT_USER_RPM: 7 -> 10" in changed.difference
+        assert made.values() == {"RATE_LIMIT_USER_RPM": 10, "SYSTEM_PROMPT": "5"}
+        assert made.applied[-1].limits.rate_user_rpm == 10
+        told = (await changeable_of(made.reloader)).settings["RATE_LIMIT_USER_RPM"]
+        assert (told.value, told.without_file, told.in_file) == ("10", "7", 10)
+        changed = await change_settings(made.reloader, {"RATE_LIMIT_USER_RPM": None})
+        assert changed.after == {"RATE_LIMIT_USER_RPM": "7"}
+        assert made.values() == {"SYSTEM_PROMPT": "5"}
+        assert len(await made.reloader.versions()) >= 2
+
+
+async def test_a_dry_run_tells_the_difference_and_writes_nothing(tmp_path: Path) -> None:
+    """What would change is told; file and settings stay as they are."""
+    async with rig(tmp_path) as made:
+        wanted: dict[str, Value | None] = {"ATTEMPTS_MAX": 9, "PERSONA": "default"}
+        changed = await change_settings(made.reloader, wanted, dry=True)
+        assert changed.difference == ["ATTEMPTS_MAX: 5 -> 9"]
+        assert not changed.in_force
+        assert made.values() == {}
+        assert made.applied == []
+
+
+async def test_a_change_builds_on_an_edit_by_hand(tmp_path: Path) -> None:
+    """What somebody wrote into the file a moment before is not lost."""
+    async with rig(tmp_path) as made:
+        made.edit(ATTEMPTS_MAX=7)
+        await change_settings(made.reloader, {"MEMORY_DAYS": 3})
+        assert made.values() == {"ATTEMPTS_MAX": 7, "MEMORY_DAYS": 3}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"ATTEMPTS_MAX": 0}, "1 to 50"),
+        ({"ATTEMPTS_MAX": "many"}, "1 to 50"),
+        ({"ATTEMPTS_MAX": True}, "1 to 50"),
+        ({"DEADLINE_CHAIN_S": 10**400}, "3600"),
+        ({"DISCORD_TOKEN": "hush-hush"}, "is a secret"),
+        ({"DISCORD_TOKEN": None}, "is a secret"),
+        ({"HTTP_HOST": "0.0.0.0"}, "at a start only"),  # noqa: S104 - refused
+        ({"ATEMPTS_MAX": 3}, "ATTEMPTS_MAX"),
+        ({"hush-hush": 3}, "capitals"),
+        ({"PERSONAS": "/etc/hush-hush"}, "must be JSON"),
+    ],
+)
+async def test_a_change_that_does_not_fit_changes_nothing(
+    tmp_path: Path, wanted: dict[str, Value | None], words: str
+) -> None:
+    """It is refused whole, with the cure and without its values; no secret and no file is read."""
+    async with rig(tmp_path) as made:
+        for dry in (True, False):
+            with pytest.raises(MisfitError, match=words) as refused:
+                await change_settings(made.reloader, {"MEMORY_DAYS": 3, **wanted}, dry=dry)
+            assert "hush" not in str(refused.value)
+        assert made.values() == {}
+        assert made.applied == []
 
 
 async def test_the_first_start_makes_the_file(tmp_path: Path) -> None:

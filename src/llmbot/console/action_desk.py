@@ -115,7 +115,8 @@ class ActionDesk:
             task.exception()  # looked at, for the case that nobody waits any more
 
     async def _recorded(self, spec: ActionSpec, asked: Asked, who: Caller) -> Outcome:
-        act = await self._audit.begin(who.name, who.via, spec.name, asked.target, asked.options)
+        options = {k: v for k, v in asked.options.items() if k not in spec.unrecorded}
+        act = await self._audit.begin(who.name, who.via, spec.name, asked.target, options)
         began = self._clock.monotonic()
         try:
             outcome = await self._timed(spec, spec.name, asked)

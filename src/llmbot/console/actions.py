@@ -23,6 +23,7 @@ from llmbot.console.options import (
     QuestionOptions,
     RateLimitOptions,
     RestoreOptions,
+    SettingsOptions,
     TestCommandOptions,
     TripOptions,
 )
@@ -150,6 +151,8 @@ class ActionSpec:
     """Actions with the same word here never run side by side: the later one is a conflict."""
     harms: str = ""
     """What a person should know before; empty where nothing is lost or interrupted."""
+    unrecorded: frozenset[str] = frozenset()
+    """Options that stay out of the audit: somebody may send there what was meant for elsewhere."""
 
 
 ADMIN_ACTIONS: tuple[ActionSpec, ...] = (
@@ -247,6 +250,15 @@ ADMIN_ACTIONS: tuple[ActionSpec, ...] = (
         options=RestoreOptions,
         alone="datastore",
         harms="What was written to it since is kept as a generation and no longer in force.",
+    ),
+    ActionSpec(
+        "config/change",
+        "Change settings that take effect at once, checked before they are saved",
+        Role.ADMIN,
+        options=SettingsOptions,
+        alone="datastore",
+        harms="Holds for every message from now on; the former version is kept.",
+        unrecorded=frozenset({"settings", "reset"}),
     ),
     ActionSpec("temp/cleanup", "Remove temporary files with no live job", alone="temp"),
     ActionSpec("context/restart", "Restart the workers for large contexts", alone="context"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmbot.console.documents_told import (
+    LISTED_MAX,
     check_told,
     files_told,
     recovery_told,
@@ -31,6 +32,7 @@ def alone(shelf: DocumentShelf, verb: str, name: str, at_s: float | None) -> dic
     verbs: Mapping[str, Callable[[], dict[str, Any]]] = {
         "validate": lambda: _validate(shelf, name),
         "validate-all": lambda: _validate_all(shelf),
+        "status": lambda: _status(shelf),
         "scan": lambda: scan_told(shelf.reader.scan()),
         "versions": lambda: _versions(shelf, name),
         "recover": lambda: recovery_told(shelf.recover(shelf.reader.lookup(name))),
@@ -51,6 +53,12 @@ def _validate_all(shelf: DocumentShelf) -> dict[str, Any]:
     refs = shelf.reader.refs()
     checks = {ref.name: shelf.reader.check(ref) for ref in refs}
     return files_told(checks, shelf.reader.strays(set(checks)))
+
+
+def _status(shelf: DocumentShelf) -> dict[str, Any]:
+    refs = shelf.reader.refs()
+    checks = {ref.name: shelf.reader.check(ref) for ref in refs[:LISTED_MAX]}
+    return files_told(checks, shelf.reader.strays({ref.name for ref in refs}), len(refs))
 
 
 def _versions(shelf: DocumentShelf, name: str) -> dict[str, Any]:

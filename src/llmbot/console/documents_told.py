@@ -16,6 +16,7 @@ from llmbot.storage.documents.facts import (
 )
 
 __all__ = [
+    "LISTED_MAX",
     "check_told",
     "database_copy_told",
     "files_told",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 MISSING_SHOWN_MAX = 50
+LISTED_MAX = 500
+"""Documents in a list that is only looked at; `validate-all` goes through all of them."""
 
 
 def check_told(check: DocumentCheck) -> dict[str, object]:
@@ -42,12 +45,13 @@ def check_told(check: DocumentCheck) -> dict[str, object]:
 
 
 def files_told(
-    checks: Mapping[str, DocumentCheck], strays: Iterable[Stray] = ()
+    checks: Mapping[str, DocumentCheck], strays: Iterable[Stray] = (), count: int | None = None
 ) -> dict[str, object]:
-    """Every document, and other files that call themselves JSON."""
+    """Documents, and other files that call themselves JSON; `count` where some are left out."""
     others = {stray.file: stray.parses for stray in strays}
     return {
         "valid": all(check.ok for check in checks.values()) and all(others.values()),
+        "count": len(checks) if count is None else count,
         "files": {name: {"valid": check.ok, **check_told(check)} for name, check in checks.items()},
         "otherFiles": others,
     }

@@ -22,6 +22,7 @@ __all__ = [
     "QuestionOptions",
     "RateLimitOptions",
     "RestoreOptions",
+    "SettingsOptions",
     "TestCommandOptions",
     "TripOptions",
 ]
@@ -81,6 +82,20 @@ class RestoreOptions(_Strict):
     """Which generation; without it the newest that is valid."""
 
     at: Annotated[datetime, Field(description="RFC 3339: as it was then")] | None = None
+
+
+class SettingsOptions(_Strict):
+    """Which settings to change; what may be changed is told by `GET /api/admin/config/settings`."""
+
+    settings: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict, max_length=50, description="new values by name"
+    )
+    reset: list[Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=list, max_length=50, description="names to give their former value back"
+    )
+    dry_run: Annotated[
+        bool, Field(alias="dryRun", description="only check, and tell what would change")
+    ] = False
 
 
 class PlainOptions(BaseModel):

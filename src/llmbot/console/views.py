@@ -31,6 +31,7 @@ from llmbot.console.facts.figures import (
     ProviderMetrics,
     QueueMetrics,
 )
+from llmbot.console.facts.settings import ChangeableSettings
 from llmbot.operations.health import Health, Life, PartView, Status, Verdict, judge
 
 __all__ = [
@@ -187,6 +188,22 @@ class Views(Protocol):
 
     async def config(self, *, live: bool) -> ConfigView:
         """The settings in force; `live` tries the credentials for real, within a deadline."""
+        ...
+
+    async def changeable(self) -> ChangeableSettings:
+        """The settings that can be changed while the bot runs.
+
+        Raises:
+            StoreUnavailableError: the disk refused.
+        """
+        ...
+
+    async def documents(self) -> Mapping[str, object]:
+        """The documents of the data store, looked at; nothing is changed.
+
+        Raises:
+            StoreUnavailableError: the disk refused.
+        """
         ...
 
     def rate_limits(self) -> RateLimitFacts:

@@ -7,7 +7,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from llmbot.app.running import Running
-from llmbot.console.actions import ActionError, Asked, Done, UnknownTargetError
+from llmbot.app.settings.change import change_settings
+from llmbot.console.actions import (
+    ActionError,
+    Asked,
+    Done,
+    UnknownTargetError,
+    WrongOptionError,
+)
 from llmbot.console.documents_told import (
     check_told,
     database_copy_told,
@@ -16,9 +23,10 @@ from llmbot.console.documents_told import (
     scan_told,
     version_told,
 )
+from llmbot.console.options import SettingsOptions
 from llmbot.storage.database.backups import DATABASE
 from llmbot.storage.documents.facts import DocumentCheck, Recovery, Stray
-from llmbot.storage.documents.kinds import UnknownDocumentError
+from llmbot.storage.documents.kinds import MisfitError, UnknownDocumentError
 
 __all__ = ["document_actions"]
 
@@ -40,6 +48,7 @@ def document_actions(bot: Running) -> Mapping[str, Handler]:
         "datastore/restore": documents.restore,
         "datastore/scan": documents.scan,
         "datastore/versions": documents.versions,
+        "config/change": documents.change_settings,
     }
 
 
@@ -47,6 +56,7 @@ class _Documents:
     def __init__(self, bot: Running) -> None:
         self._admin = bot.mechanisms.documents.admin
         self._clock = bot.house.clock
+        self._reloader = bot.mechanisms.documents.reloader
         self._backups = bot.mechanisms.documents.backups
         self._database = bot.mechanisms.database
 
@@ -93,6 +103,23 @@ class _Documents:
             copy = await self._backups.take(self._database)
             kept[DATABASE] = database_copy_told(copy)
         return Done(told={"files": kept, "count": len(kept)})
+
+    async def change_settings(self, asked: Asked) -> Done:
+        options = SettingsOptions.model_validate(asked.options, by_name=True)
+        wanted = {**options.settings, **dict.fromkeys(options.reset)}
+        try:
+            changed = await change_settings(self._reloader, wanted, dry=options.dry_run)
+        except MisfitError as error:
+            raise WrongOptionError(str(error)) from None
+        told = {"difference": changed.difference, "dryRun": options.dry_run}
+        if not changed.in_force and not options.dry_run:
+            raise ActionError(
+                "It was saved, but something else is in force: another change came in between.",
+                code="not_in_force",
+                remedy="Look at the settings, and change them again.",
+                facts=told,
+            )
+        return Done(changed.before, changed.after, told)
 
 
 async def _known(work: Awaitable[_T]) -> _T:

@@ -258,6 +258,43 @@ class Reloader:
         """
         return await self._admin.restore(self._ref.name, at_s)
 
+    # ── changed by an operator, see `change.py` ─────────────────────────────────────────────────
+
+    @property
+    def base(self) -> Settings:
+        """The settings of the start, which hold where the file says nothing."""
+        return self._base
+
+    @property
+    def in_force(self) -> Settings:
+        """The settings that the bot uses now."""
+        return self._current.settings
+
+    async def held(self) -> Mapping[str, Value]:
+        """What the file says.
+
+        Raises:
+            StoreUnavailableError: it cannot be read.
+        """
+        held = await self._store.get(self._ref)
+        return {} if held is None else held.settings
+
+    async def update(
+        self, change: Callable[[Mapping[str, Value]], dict[str, Value]]
+    ) -> dict[str, Value]:
+        """Change what the file says, from what it says on the disk; durable and in force on return.
+
+        Raises:
+            MisfitError: as `change`.
+            NewerDocumentError: a newer llmbot wrote it.
+            StoreUnavailableError: it could not be read, or the new file is not durable yet.
+        """
+        await self._look(self._ref)
+        written = await self._store.update(
+            self._ref, lambda held: RuntimeSettings(settings=change(held.settings))
+        )
+        return written.settings
+
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
     async def _watch(self) -> None:
@@ -314,7 +351,7 @@ class Reloader:
         good = {} if held is None else held.settings
         allowed = reloadable()
         return tuple(
-            f"{name}: {_short(good.get(name))} -> {_short(wanted[name])}"
+            f"{name}: {shortly(good.get(name))} -> {shortly(wanted[name])}"
             # Of names that are not ours nothing is shown: they may hold what was meant for .env.
             if name in allowed
             else name[:_SHOWN_MAX]
@@ -331,7 +368,7 @@ class Reloader:
             return
         before, after = self._current.settings.masked(), settings.masked()
         changed = tuple(
-            f"{name}: {_short(before[name])} -> {_short(after[name])}"
+            f"{name}: {shortly(before[name])} -> {shortly(after[name])}"
             for name in after
             if before.get(name) != after[name]
         )
@@ -346,6 +383,7 @@ class Reloader:
                 self._bus.publish(loose)
 
 
-def _short(value: object) -> str:
+def shortly(value: object) -> str:
+    """A value as a line of a log shows it."""
     text = "default" if value is None else str(value)
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from llmbot import __version__
 from llmbot.app.running import Running
+from llmbot.app.settings.change import changeable_of
 from llmbot.app.settings.check import check_settings
 from llmbot.app.views.figures import (
     discord_metrics_of,
@@ -31,6 +32,7 @@ from llmbot.app.views.work import (
     queue_of,
     rate_limits_of,
 )
+from llmbot.console.documents_told import LISTED_MAX, files_told
 from llmbot.console.facts.audit import AuditFacts, facts_of
 from llmbot.console.facts.contexts import ContextsFacts
 from llmbot.console.facts.facts import (
@@ -52,6 +54,7 @@ from llmbot.console.facts.figures import (
     ProviderMetrics,
     QueueMetrics,
 )
+from llmbot.console.facts.settings import ChangeableSettings
 from llmbot.console.views import ConfigView, Life, PartView, ServiceView, all_parts, judge
 from llmbot.conversation.commands.handlers import BotState
 from llmbot.operations.audit.files import tail
@@ -164,6 +167,15 @@ class BotViews:
         house = self.bot.house
         current = self.bot.mechanisms.documents.current.settings
         return await check_settings(current, house.clock, live=live)
+
+    async def changeable(self) -> ChangeableSettings:
+        """See `Views.changeable`."""
+        return await changeable_of(self.bot.mechanisms.documents.reloader)
+
+    async def documents(self) -> Mapping[str, object]:
+        """See `Views.documents`."""
+        found = await self.bot.mechanisms.documents.admin.survey(LISTED_MAX)
+        return files_told(found.documents, found.strays, found.count)
 
     def rate_limits(self) -> RateLimitFacts:
         """See `Views.rate_limits`."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from llmbot.console.api.models import AuditShape, CheckShape, ConfigShape
+from llmbot.console.api.models import AuditShape, CheckShape, ConfigShape, DocumentsShape
 from llmbot.console.facts.contexts import ContextsFacts
 from llmbot.console.facts.facts import (
     DeadlockFacts,
@@ -15,6 +15,7 @@ from llmbot.console.facts.facts import (
     QueueState,
     RateLimitFacts,
 )
+from llmbot.console.facts.settings import ChangeableSettings
 from llmbot.console.views import ConfigView, Views
 
 AUDIT_MAX = 500
@@ -24,9 +25,7 @@ def admin_routes(views: Views) -> APIRouter:
     """The routes, reading from `views`."""
     routes = APIRouter(prefix="/api/admin", tags=["admin"])
 
-    @routes.get("/config/validate", summary="Check the settings in force")
-    async def validate(*, live: bool = False) -> ConfigShape:
-        return config_of(await views.config(live=live), live=live)
+    _kept(routes, views)
 
     @routes.get("/ratelimit/status", summary="What is used of each limit")
     async def rate_limits() -> RateLimitFacts:
@@ -57,6 +56,22 @@ def admin_routes(views: Views) -> APIRouter:
         return AuditShape(records=list(await views.audit(count)))
 
     return routes
+
+
+def _kept(routes: APIRouter, views: Views) -> None:
+    """Settings and documents."""
+
+    @routes.get("/config/validate", summary="Check the settings in force")
+    async def validate(*, live: bool = False) -> ConfigShape:
+        return config_of(await views.config(live=live), live=live)
+
+    @routes.get("/config/settings", summary="The settings that can be changed while the bot runs")
+    async def changeable() -> ChangeableSettings:
+        return await views.changeable()
+
+    @routes.get("/datastore/status", summary="Every document: state, size, age, older versions")
+    async def documents() -> DocumentsShape:
+        return DocumentsShape.model_validate(await views.documents())
 
 
 def config_of(view: ConfigView, *, live: bool) -> ConfigShape:

@@ -110,6 +110,29 @@ class ConfigShape(Shape):
     settings: dict[str, str]
 
 
+class FileShape(Shape):
+    """One document, looked at; nothing was changed."""
+
+    valid: bool
+    status: str
+    problem: str
+    kind: str
+    bytes: int
+    version: int | None
+    saved_at: str | None = Field(description="RFC 3339")
+    backup: str = Field(description="how the version before this one is, beside it")
+    generations: int = Field(description="older versions that are kept")
+
+
+class DocumentsShape(Shape):
+    """The documents by name, and other files that call themselves JSON."""
+
+    valid: bool
+    count: int = Field(description="how many documents there are; not all may be listed")
+    files: dict[str, FileShape]
+    other_files: dict[str, bool]
+
+
 class ActionShape(Shape):
     """An action that did its work; some have more to tell beside this."""
 

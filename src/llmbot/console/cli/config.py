@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from llmbot.console.cli.client import CommandError, Entry, Remote, running
-from llmbot.console.cli.data import DataDesk, finish
+from llmbot.console.cli.data import REFUSALS, DataDesk, finish
+from llmbot.console.cli.incidents import finder
+from llmbot.console.cli.operate import pairs_of
 from llmbot.console.views import ConfigView
 from llmbot.kernel.errors import SettingsError
 
@@ -51,6 +53,8 @@ def config_commands(entry: Entry) -> typer.Typer:
     ) -> None:
         typer.echo(entry.example(markdown=markdown), nl=False)
 
+    _changing(config, entry)
+
     @config.command(help="The versions of the settings file, newest first.")
     def versions(as_json: AsJson = False, data_dir: DataDir = None) -> None:
         finish(DataDesk(entry, data_dir).do("versions", SETTINGS_FILE), as_json=as_json)
@@ -70,6 +74,35 @@ def config_commands(entry: Entry) -> typer.Typer:
         finish(desk.do("restore", SETTINGS_FILE, at=at or _one_before(desk)), as_json=as_json)
 
     return config
+
+
+def _changing(config: typer.Typer, entry: Entry) -> None:
+    """Settings of the bot that runs here; of one that is down, `.env` and the file are edited."""
+
+    @config.command(help="The settings that can be changed while the bot runs.")
+    def changeable(as_json: AsJson = False, data_dir: DataDir = None) -> None:
+        found = finder(entry)(data_dir).ask("GET", "/api/admin/config/settings")
+        finish(found, as_json=as_json)
+
+    @config.command(help="Change settings of the bot that runs here; in force at once.")
+    def change(
+        values: Annotated[
+            list[str] | None, typer.Argument(help="New values.", metavar="NAME=VALUE…")
+        ] = None,
+        reset: Annotated[
+            list[str] | None, typer.Option(help="Give NAME its former value.", metavar="NAME")
+        ] = None,
+        dry_run: Annotated[bool, typer.Option(help="Only check, and show the difference.")] = False,
+        reason: Annotated[str, typer.Option(help="Why, for the audit and the log.")] = "",
+        as_json: AsJson = False,
+        data_dir: DataDir = None,
+    ) -> None:
+        body = {"settings": pairs_of(values or ()), "reset": reset or [], "dryRun": dry_run}
+        path = "/api/admin/config/change"
+        found = finder(entry)(data_dir).ask(
+            "POST", path, {**body, "reason": reason}, accept=REFUSALS
+        )
+        finish(found, as_json=as_json)
 
 
 def _one_before(desk: DataDesk) -> str:

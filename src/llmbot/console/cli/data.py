@@ -17,7 +17,7 @@ import typer
 from llmbot.console.cli.client import CommandError, Entry, Remote, running
 from llmbot.kernel.clock import SystemClock
 
-__all__ = ["DataDesk", "data_commands", "finish", "wall_s"]
+__all__ = ["REFUSALS", "DataDesk", "data_commands", "finish", "wall_s"]
 
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Data directory of the bot; else by DATA_DIR.")
@@ -29,8 +29,11 @@ At = Annotated[str, typer.Option("--at", help="RFC 3339: as it was then.", metav
 DATABASE = "llmbot.db"
 """The database, of which copies are kept like versions of a document."""
 
+LIST = "status"
+"""The one verb that only looks, and leaves no record in the audit."""
+
 _DEADLINE_S = 120.0
-_REFUSALS = tuple(range(400, 600))
+REFUSALS = tuple(range(400, 600))
 
 
 def data_commands(entry: Entry) -> typer.Typer:
@@ -47,6 +50,10 @@ def data_commands(entry: Entry) -> typer.Typer:
     @data.command(help="Check every document.")
     def validate_all(as_json: AsJson = False, data_dir: DataDir = None) -> None:
         finish(DataDesk(entry, data_dir).do("validate-all"), as_json=as_json)
+
+    @data.command("list", help="Every document: state, size, age, older versions.")
+    def list_(as_json: AsJson = False, data_dir: DataDir = None) -> None:
+        finish(DataDesk(entry, data_dir).do(LIST), as_json=as_json)
 
     @data.command(help="Check everything, older versions and what was put aside included.")
     def scan(as_json: AsJson = False, data_dir: DataDir = None) -> None:
@@ -94,7 +101,11 @@ class DataDesk:
             return self._alone(local.data_dir, verb, name, at_s)
         path = f"/api/admin/datastore/{verb}/{quote(name, safe='/')}".rstrip("/")
         return Remote(facts.http_address, local.token).ask(
-            "POST", path, {"at": at} if at else None, accept=_REFUSALS, deadline_s=_DEADLINE_S
+            "GET" if verb == LIST else "POST",
+            path,
+            {"at": at} if at else None,
+            accept=REFUSALS,
+            deadline_s=_DEADLINE_S,
         )
 
     def _database(self, data_dir: Path, verb: str, at_s: float | None) -> dict[str, Any]:

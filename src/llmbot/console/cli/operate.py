@@ -20,9 +20,9 @@ from llmbot.console.cli.incidents import AsJson, DataDir, finder
 from llmbot.console.cli.names import names_of
 from llmbot.console.view_list import VIEWS, ViewSpec
 
-__all__ = ["GROUPS", "add_operations", "words_of"]
+__all__ = ["GROUPS", "add_operations", "pairs_of", "words_of"]
 
-_BY_HAND = frozenset({"restart", "datastore"})
+_BY_HAND = frozenset({"restart", "datastore", "config"})
 """First words of actions that have commands of their own, which do more than ask."""
 
 GROUPS: Mapping[str, str] = {
@@ -155,11 +155,16 @@ def _body(fields: Mapping[str, FieldInfo], given: Mapping[str, Any]) -> dict[str
         value = given[name]
         if value is None or value is False or value == []:
             continue
-        body[field.alias or name] = _pairs(value) if isinstance(value, list) else value
+        body[field.alias or name] = pairs_of(value) if isinstance(value, list) else value
     return body
 
 
-def _pairs(values: Sequence[str]) -> dict[str, str]:
+def pairs_of(values: Sequence[str]) -> dict[str, str]:
+    """What was given as NAME=VALUE.
+
+    Raises:
+        CommandError: something else was given.
+    """
     found: dict[str, str] = {}
     for pair in values:
         key, equals, value = pair.partition("=")

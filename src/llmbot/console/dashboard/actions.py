@@ -20,7 +20,13 @@ Known = Callable[[str], Sequence[str]]
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
 _KINDS = {f"/api/admin/{spec.name}": spec.target for spec in ADMIN_ACTIONS if spec.target}
-_TYPES = {"integer": "number", "number": "number", "boolean": "flag", "object": "pairs"}
+_TYPES = {
+    "integer": "number",
+    "number": "number",
+    "boolean": "flag",
+    "object": "pairs",
+    "array": "list",
+}
 
 Schema = Mapping[str, Any]
 

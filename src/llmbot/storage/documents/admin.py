@@ -6,6 +6,7 @@ The command line asks the same of a bot that is down through `DocumentReader` an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llmbot.storage.documents.facts import (
@@ -27,6 +28,8 @@ class Validation:
 
     documents: dict[str, DocumentCheck]
     strays: tuple[Stray, ...]
+    count: int
+    """How many documents there are, where not all were looked at."""
 
     @property
     def ok(self) -> bool:
@@ -73,7 +76,21 @@ class DocumentAdmin:
         checks = {ref.name: await self._checked(ref) for ref in refs}
         known = set(checks)
         strays = await self._store.look_at_disk(lambda: self._reader.strays(known))
-        return Validation(checks, tuple(strays))
+        return Validation(checks, tuple(strays), len(checks))
+
+    async def survey(self, at_most: int) -> Validation:
+        """Look at documents, one after the other as above; changes and announces nothing.
+
+        Raises:
+            StoreUnavailableError: the disk refused.
+        """
+        refs = await self._store.look_at_disk(self._reader.refs)
+        checks = {}
+        for ref in refs[:at_most]:
+            checks[ref.name] = await self._store.look_at_disk(partial(self._reader.check, ref))
+        known = {ref.name for ref in refs}
+        strays = await self._store.look_at_disk(lambda: self._reader.strays(known))
+        return Validation(checks, tuple(strays), len(refs))
 
     async def scan(self) -> Scan:
         """Look at everything, all older versions included; changes nothing.

@@ -69,7 +69,7 @@ function input(field, needed) {
   const required = field.required || needed;
   return h("input", {
     name: field.name, type, required, step: type === "text" ? null : "any", autocomplete: "off", maxlength: field.longest,
-    value: required ? null : preset || null, placeholder: field.type === "pairs" ? "name=value, name=value" : null,
+    value: required ? null : preset || null, placeholder: { pairs: "name=value, name=value", list: "name, name" }[field.type] ?? null,
   });
 }
 
@@ -80,6 +80,7 @@ function read(field, element) {
   if (value === "") return undefined;
   if (field.type === "number") return Number(value);
   if (field.type === "time") return new Date(value).toISOString();
+  if (field.type === "list") return value.split(",").map((each) => each.trim()).filter(Boolean);
   if (field.type === "pairs") return Object.fromEntries(value.split(",").map((pair) => pair.split("=").map((each) => each.trim())).filter(([name]) => name));
   return value;
 }
@@ -134,4 +135,9 @@ function trimmed(answer) {
   return Object.fromEntries(Object.entries(answer).filter(([name, value]) => !SAID.has(name) && !empty(value)));
 }
 
-export const act = { button };
+/** Do what was asked about elsewhere. */
+function perform(id, given, label, then) {
+  return run({ action: find(id), given, label, then });
+}
+
+export const act = { button, perform };

@@ -22,8 +22,9 @@ const GROUPS = {
   "Locks and limits": { "mutex/cleanup": "Clean up mutexes", "mutex/force-release": "Force a mutex open", "mutex/reset-stats": "Reset the mutex figures", "ratelimit/reset": "Reset rate limits" },
   Data: {
     "datastore/validate-all": "Validate all files", "datastore/validate": "Validate a file", "datastore/recover": "Recover a file",
-    "datastore/restore": "Restore a file", "datastore/backup": "Back up all files",
+    "datastore/restore": "Restore a file", "datastore/versions": "Versions of a file", "datastore/scan": "Scan all files and versions", "datastore/backup": "Back up all files",
   },
+  Settings: { "config/change": "Change settings" },
   Automation: {
     "runbooks/pause": "Pause automation, or end the pause", "runbooks/kill": "Kill switch of automation", "runbooks/run": "Run a runbook",
     "runbooks/approve": "Approve a runbook", "incidents/note": "Add a note to an incident",
@@ -31,7 +32,7 @@ const GROUPS = {
   Drills: { "drills/run": "Run a drill" },
   Tests: { "test/echo": "Echo", "test/command": "A command", "test/gemini": "One model call", "test/discord-message": "Discord message", "test/rate-limit": "Rate limit", "test/load": "Load", "test/e2e": "End to end" },
 };
-const OTHERS = [["test/", "Tests"], ["drills", "Drills"], ["runbooks", "Automation"], ["incidents", "Automation"], ["circuit", "Circuit breakers"], ["datastore", "Data"], ["mutex", "Locks and limits"], ["queue", "Queue and workers"]];
+const OTHERS = [["test/", "Tests"], ["drills", "Drills"], ["runbooks", "Automation"], ["incidents", "Automation"], ["circuit", "Circuit breakers"], ["datastore", "Data"], ["config", "Settings"], ["mutex", "Locks and limits"], ["queue", "Queue and workers"]];
 
 /** Where names stand that the API's list does not tell, by the first word of the path. */
 const NAMES = {

@@ -10,9 +10,10 @@ export function figure(key, value) {
   if (value === null || value === undefined || value === "") return h("span", { class: "nothing" }, "–");
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") {
-    if (/bytes?$|^heap|size$/i.test(key) && Math.abs(value) > 999) return h("span", { title: `${value} bytes` }, joined(bytes(value)));
+    if (key === "trend") return `${joined(bytes(value))} a minute`;
+    if (/bytes?$|^heap|size$|^(?:limit|resident|unique|virtual)$/i.test(key) && Math.abs(value) > 999) return h("span", { title: `${value} bytes` }, joined(bytes(value)));
     if (/(?:[a-z]Ms|^ms)$/.test(key)) return joined(milliseconds(value));
-    if (/(?:[sS]econds|[aA]ge|held|wait)$/.test(key) && value < 1e9) return span(value);
+    if (/(?:[sS]econds|[aA]ge)$/.test(key) && value < 1e9) return span(value);
     if (/(?:At|Since|^since|^at)$/.test(key)) return when(value);
     if (/percent$/i.test(key)) return `${number(value)} %`;
     return number(value);
@@ -21,8 +22,8 @@ export function figure(key, value) {
   return String(value);
 }
 
-/** A key as words; the unit at its end stands beside the figure. */
-const titleOf = (key) => humanize(key.replace(/(?<=[a-z])(?:Ms|Seconds|Bytes|Percent)$/, ""));
+/** A key as words; the unit at its end stands beside the figure. Names of things stay as they are. */
+const titleOf = (key) => (/^[a-z][a-zA-Z\d]*$/.test(key) ? humanize(key === "trendSeconds" ? "trendOver" : key.replace(/(?<=[a-z])(?:Ms|Seconds|Bytes|Percent)$/, "")) : key);
 
 function when(value) {
   const at = moment(value);
@@ -52,7 +53,7 @@ export function details(value, key = "", depth = 0) {
   const deep = entries.filter((entry) => !simple.includes(entry));
   return h("div", { class: "details" },
     simple.length ? h("dl", {}, simple.map(([name, each]) => h("div", { class: String(each).length > LONG ? "wide-field" : null }, h("dt", {}, titleOf(name)), h("dd", {}, details(each, name, depth + 1))))) : null,
-    deep.map(([name, each]) => h("section", {}, h("h4", {}, humanize(name)), details(each, name, depth + 1))));
+    deep.map(([name, each]) => h("section", {}, h("h4", {}, titleOf(name)), details(each, name, depth + 1))));
 }
 
 function list(value, key, depth) {

@@ -104,10 +104,11 @@ export class Hero {
     const since = this.sinceAt === null ? "" : `for ${span(now - this.sinceAt)}, since ${timeOf(this.sinceAt)}`;
     say(this.since, [since, `up ${span(status.uptimeSeconds)}`].filter(Boolean).join(" · "));
     const due = upcoming(now);
-    const words = due.map(([what, at]) => `${what}|${left(at, now)}`).join("\n");
+    const idle = due.length ? "" : this.shown === "healthy" ? "Nothing is due" : "No timer runs: the next reading or message decides";
+    const words = idle || due.map(([what, at]) => `${what}|${left(at, now)}`).join("\n");
     if (words === this.due) return;
     this.due = words;
-    fill(this.next, due.map(([what, at]) => h("li", {}, icon("next"), h("span", {}, what), h("strong", { class: "countdown" }, left(at, now)))));
+    fill(this.next, idle ? h("li", {}, idle) : due.map(([what, at]) => h("li", {}, icon("next"), h("span", {}, what), h("strong", { class: "countdown" }, left(at, now)))));
   }
 }
 

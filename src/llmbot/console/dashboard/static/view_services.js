@@ -3,7 +3,7 @@ import { act } from "./act.js";
 import { has } from "./api.js";
 import { details } from "./details.js";
 import { chip, h } from "./dom.js";
-import { fullTimeOf, joined, milliseconds, moment, span } from "./format.js";
+import { fullTimeOf, joined, milliseconds, moment, number, span } from "./format.js";
 import { Pane, Panes } from "./pane.js";
 import { store } from "./store.js";
 
@@ -13,7 +13,7 @@ const READ = [
   ["/api/health/external/gemini", "Model provider", "Measured; a probe is kept for 15 seconds."],
   ["/api/health/external/discord", "Discord", ""],
   ["/api/admin/ratelimit/status", "Rate limits", "What was counted in each window.", ["ratelimit/reset"]],
-  ["/api/admin/mutex/status", "Mutexes", "Who holds what, and who waits.", ["mutex/cleanup", "mutex/force-release", "mutex/reset-stats"]],
+  ["/api/admin/mutex/status", "Mutexes", "Who holds what, and who waits.", ["mutex/cleanup", "mutex/force-release", "mutex/reset-stats"], mutexes],
   ["/api/admin/mutex/deadlocks", "Deadlocks", "Cycles in who waits for whom."],
   ["/api/admin/race-condition/status", "Processed messages", "Duplicates stopped, by kind.", ["race-condition/clear"]],
   ["/api/health/memory/detailed", "Memory in detail", "Every cache, queue and store, the largest first.", ["gc", "cache/clear"]],
@@ -26,10 +26,21 @@ export class ServicesView extends Panes {
         about: "In start order. A restart takes those along that depend on it.", every: EVERY_S,
         read: async () => store.sections.services, draw: (answer) => services(answer?.services ?? {}),
       }),
-      ...READ.filter(([path]) => has("GET", path) || has("GET", path.replace(/[^/]+$/, "{name}"))).map(([path, title, about, actions = []]) =>
-        new Pane(title, { read: path, about, draw: (answer) => details(answer), tools: actions.map((id) => act.button(id)) })),
+      ...READ.filter(([path]) => has("GET", path) || has("GET", path.replace(/[^/]+$/, "{name}"))).map(([path, title, about, actions = [], draw = details]) =>
+        new Pane(title, { read: path, about, draw: (answer) => draw(answer), tools: actions.map((id) => act.button(id)) })),
     ]);
   }
+}
+
+function mutexes({ mutexes: all }) {
+  const ms = (value) => joined(milliseconds(value));
+  if (!Object.keys(all).length) return h("p", { class: "nothing" }, "None was taken yet.");
+  return h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
+    h("thead", {}, h("tr", {}, ["Holder", "Mutex", "Waiting", "Taken", "Contended", "Longest wait", "Longest hold"].map((title) => h("th", { scope: "col" }, title)))),
+    h("tbody", {}, Object.entries(all).map(([name, { holder, waiters, figures }]) => h("tr", {},
+      h("td", {}, holder ? chip(holder.gone ? "bad" : "wait", `${holder.gone ? "gone" : holder.reason || "held"} · ${ms(holder.heldForMs)}`) : chip("good", "free")), h("th", { scope: "row" }, name),
+      h("td", { title: waiters.map((each) => `${each.reason}: ${ms(each.waitsForMs)}`).join("\n") }, number(waiters.length)), h("td", {}, number(figures.acquisitions)), h("td", {}, number(figures.contended)),
+      h("td", {}, ms(figures.waitMaxMs)), h("td", {}, ms(figures.holdMaxMs)))))));
 }
 
 function services(all) {
