@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.adapters.models.gemini import GeminiModels
 from llmbot.adapters.models.openai_compatible import OpenAiCompatibleModels
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Models
 
 SHORT = ModelDeadlines(first_words_s=0.2, between_words_s=0.2)
+LONG = ModelDeadlines(first_words_s=PATIENCE_S, between_words_s=PATIENCE_S)
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01"
 OUTCOMES: list[tuple[str, str, dict[str, float], type[LlmbotError] | None]] = [
     ("gemini", "quota_minute", {"retry_s": 12}, ModelRateLimitedError),
@@ -81,7 +83,7 @@ class Side:
         self.simulators.board.switch_on(f"{self.provider}.{fault}", times=1, params=params)
 
     async def ask(
-        self, text: str, deadlines: ModelDeadlines = SHORT, *, blobs: tuple[Blob, ...] = ()
+        self, text: str, deadlines: ModelDeadlines = LONG, *, blobs: tuple[Blob, ...] = ()
     ) -> tuple[str, Finish]:
         prompt = Prompt("You are kind.", (Turn(Role.USER, text, blobs),))
         words, finish = "", None
@@ -154,7 +156,9 @@ async def test_every_fault(
         assert (bool(words), finish.reason) == ("empty" not in params, FinishReason.LENGTH)
     else:
         with pytest.raises(expected) as caught:
-            await side.ask("[[length:900]] Tell me.")
+            await side.ask(
+                "[[length:900]] Tell me.", SHORT if expected is ModelTimeoutError else LONG
+            )
         if isinstance(caught.value, ModelRateLimitedError):
             assert caught.value.per_day is (fault == "quota_day" or "used_up" in params)
             assert caught.value.retry_after_s == params.get("retry_s", caught.value.retry_after_s)

@@ -50,11 +50,12 @@ async def test_a_bucket_runs_out_and_says_when_it_refills() -> None:
 async def test_all_buckets_together_have_a_limit() -> None:
     """More than the global number of requests in a second is a global 429."""
     async with running(replace(LIMITED, global_limit=3)) as at:
-        calls = [at.rest("GET", "/users/@me") for _ in range(4)]
+        # So many that several seconds could not hold them all: a busy machine is slow.
+        calls = [at.rest("GET", "/users/@me") for _ in range(60)]
         answers = await asyncio.gather(*calls)
     refused = [answer for answer in answers if answer.status == 429]
 
-    assert len(refused) == 1
+    assert refused
     assert refused[0].body["global"] is True
     assert refused[0].headers["X-RateLimit-Global"] == "true"
     assert refused[0].headers["X-RateLimit-Scope"] == "global"

@@ -228,10 +228,10 @@ MUTANTS = (
         _GATEWAY,
     ),
     Mutant(
-        "events of a connection that was given up are handled",
-        "adapters/discord/link.py",
-        "        if self._retired:\n            return  # of a connection",
-        "        if self._retired and not name:\n            return  # of a connection",
+        "what a resume replays is taken for live",
+        "adapters/discord/connection_loop.py",
+        "Source.REPLAYED if link.resuming else Source.LIVE",
+        "Source.LIVE",
         _GATEWAY,
     ),
     Mutant(

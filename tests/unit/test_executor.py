@@ -181,7 +181,7 @@ async def test_the_kill_switch_is_obeyed_before_every_step(tmp_path: Path) -> No
 
 
 async def test_an_irreversible_step_waits_for_a_person_and_expires_as_no(tmp_path: Path) -> None:
-    """Without an approval the bot is not restarted; an approval that is too late counts for no."""
+    """Without an approval the bot is not restarted; one given or used too late counts for no."""
     clock = ManualClock()
     hand = RecordingHand(clock)
     plant = SetPlant(host_reading=HostReading(900 * MIB, 400 * MIB, 10_000 * MIB))
@@ -200,6 +200,9 @@ async def test_an_irreversible_step_waits_for_a_person_and_expires_as_no(tmp_pat
             plant.host_reading = HostReading(100 * MIB, 400 * MIB, 10_000 * MIB)
 
     hand.effect = mend
+    clock.advance(FREE.approval_s + 1)
+    assert await run(house, what) is Outcome.AWAITS_APPROVAL
+    assert await house.approvals.give("memory", "operator") == ("memory: restart-bot",)
     assert await run(house, what) is Outcome.MENDED
     assert hand.performed[-1][1].verb is Verb.RESTART_BOT
 
