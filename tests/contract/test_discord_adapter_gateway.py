@@ -118,6 +118,19 @@ async def test_zombie_is_closed_and_resumed() -> None:
         assert "not acknowledged" in endings[0]
 
 
+async def test_events_that_a_living_connection_lost_are_replayed(at: Running, bot: Client) -> None:
+    """Where the numbers of events leap, a resume brings what is missing: once, and in order."""
+    for connection in at.simulated.connections:
+        connection.zombie = True
+    await at.say("lost on the way")
+    for connection in at.simulated.connections:
+        connection.zombie = False
+    await at.say("heard")
+    told = [(await bot.heard.message()).content for _ in range(2)]
+    assert told == ["lost on the way", "heard"]
+    assert bot.connection.facts().resumes == 1
+
+
 async def test_heartbeats_keep_the_connection() -> None:
     """Heartbeats go out at the server's pace and their acknowledgements are facts."""
     settings = DiscordSettings(rate_limits=False, heartbeat_interval_s=1.0, tick_s=0.02)

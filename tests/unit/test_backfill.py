@@ -84,6 +84,18 @@ async def test_direct_channels_are_found_though_no_session_tells_them(tmp_path: 
         assert t.reply(question.message_id, 900) == "You said: still there?"
 
 
+async def test_direct_channels_are_found_though_what_is_known_of_them_is_old(
+    tmp_path: Path,
+) -> None:
+    """What the connection remembers of a direct channel ends before the gap: it is asked anew."""
+    async with talk(tmp_path / "db", catching_up=True) as t:
+        known = await t.ask("hello", channel=900, guild_id=None, is_direct=True, mentions_us=False)
+        question = missed(t, "still there?", channel=900)
+        stale = KnownChannel(900, None, known.message_id - OLD)
+        await answered(t, question, channels=[stale])
+        assert t.reply(question.message_id, 900) == "You said: still there?"
+
+
 async def test_a_long_absence_is_read_to_its_end(tmp_path: Path) -> None:
     """More messages than one round may read are found in further rounds, none twice."""
     settings = BackfillSettings(pages_per_channel_max=1, calls_max=1)

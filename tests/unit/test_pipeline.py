@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.conversation import talk
@@ -11,7 +12,9 @@ from tests.support.discord import MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
 
 from llmbot.conversation.jobs import JobState
-from llmbot.conversation.ports import FinishReason
+from llmbot.conversation.models.calls import GenerationSettings
+from llmbot.conversation.ports import Finish, FinishReason, ModelDeadlines, Prompt, Words
+from llmbot.conversation.text.notices import notice
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.kernel.errors import (
     DiscordForbiddenError,
@@ -20,9 +23,22 @@ from llmbot.kernel.errors import (
     ModelBlockedError,
     ModelEmptyError,
     ModelStreamCutError,
+    ModelTimeoutError,
     ModelUnavailableError,
 )
 from llmbot.kernel.events import DuplicateMessage, JobFailed, JobMoved
+
+
+@dataclass
+class Hurried(ScriptedModel):
+    """Remembers how much time each call was given."""
+
+    given: list[ModelDeadlines] = field(default_factory=list)
+
+    def stream(self, prompt: Prompt, deadlines: ModelDeadlines) -> AsyncGenerator[Words | Finish]:
+        """See `Model.stream`."""
+        self.given.append(deadlines)
+        return super().stream(prompt, deadlines)
 
 
 async def test_a_question_is_answered_once_and_acknowledged(tmp_path: Path) -> None:
@@ -179,6 +195,22 @@ async def test_a_partial_answer_is_kept(tmp_path: Path) -> None:
         assert "safety rules" in t.reply(delivered.message_id)
 
 
+async def test_a_call_that_hangs_is_given_up_early_once(tmp_path: Path) -> None:
+    """Where a model usually speaks at once, its silence is short; the next one has time."""
+    hang = [False]
+    first = Hurried(lambda _: [ModelTimeoutError(stage="first_words")] if hang[0] else ["First."])
+    second = Hurried(lambda _: ["Second."], name="scripted-2")
+    async with talk(tmp_path / "db", first, second) as t:
+        for _ in range(4):
+            await t.ask("hello")
+        hang[0] = True
+        delivered = await t.ask("are you there?")
+        assert t.reply(delivered.message_id).startswith("Second.")
+    patient = GenerationSettings().deadlines
+    assert first.given[0] == second.given[0] == patient
+    assert first.given[-1].first_words_s < patient.first_words_s
+
+
 async def test_a_cut_answer_is_continued(tmp_path: Path) -> None:
     """An answer that met the token limit is continued where it stopped."""
     answers: Iterator[list[Piece]] = iter([["One two ", FinishReason.LENGTH], ["three four."]])
@@ -186,6 +218,15 @@ async def test_a_cut_answer_is_continued(tmp_path: Path) -> None:
     async with talk(tmp_path / "db", model) as t:
         delivered = await t.ask("count")
         assert t.reply(delivered.message_id) == "One two three four."
+
+
+async def test_an_answer_beyond_all_measure_ends_with_a_word_about_it(tmp_path: Path) -> None:
+    """A model that ignores its limit is cut off, and the answer says so."""
+    model = ScriptedModel(lambda _: ["word " * 4_000] * 3)
+    async with talk(tmp_path / "db", model) as t:
+        await t.ask("go on for ever")
+        last = t.discord.ours(100)[-1].content
+    assert last.endswith(f"-# {notice('cut', '')}")
 
 
 async def test_an_empty_answer_is_asked_for_again_with_less_thinking(tmp_path: Path) -> None:

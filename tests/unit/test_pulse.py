@@ -15,7 +15,7 @@ def test_a_call_is_seen_while_it_runs_and_since_its_last_word() -> None:
     with suppress(TimeoutError), pulses.call("gemini:one") as pulse:
         clock.advance(3)
         assert pulses.quiet() == (("gemini:one", 3.0),)
-        pulse.heard_s = clock.monotonic()
+        pulse.heard(clock.monotonic())
         assert pulses.quiet() == (("gemini:one", 0.0),)
         raise TimeoutError
     assert pulses.quiet() == ()

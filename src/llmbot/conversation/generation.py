@@ -7,6 +7,7 @@ is continued, an empty one asked for again with less thinking. Every call's outc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from llmbot.conversation.models.calls import (
     Answer,
@@ -29,6 +30,7 @@ from llmbot.kernel.errors import (
     ModelBlockedError,
     ModelRequestRefusedError,
     ModelStreamCutError,
+    ModelTimeoutError,
     TransientError,
 )
 from llmbot.kernel.events import EventBus
@@ -152,17 +154,31 @@ class Generation:
         preferred. All other failures go to the next model at once.
         """
         while True:
-            call = Call(
-                candidate, message_id, place, self._bus, self._clock, self.settings, self.pulses
-            )
+            settings = self._hurried(candidate, prompt, tries)
+            call = Call(candidate, message_id, place, self._bus, self._clock, settings, self.pulses)
             try:
                 return await call.answer(prompt, show)
+            except ModelTimeoutError:
+                tries.hurry = False
+                raise
             except ModelStreamCutError as error:
                 pause_s = tries.pause_s(error)
                 if pause_s is None:
                     raise
                 show.restart()
                 await self._clock.sleep(pause_s)
+
+    def _hurried(self, candidate: Candidate, prompt: Prompt, tries: _Tries) -> GenerationSettings:
+        """Less patience with a call that is far behind its like, until one was given up.
+
+        Once a message, so that it costs one call at most and a hard question gets its time
+        elsewhere; never with files, which take every model longer.
+        """
+        if not tries.hurry or any(turn.blobs for turn in prompt.turns):
+            return self.settings
+        name = f"{candidate.model.provider}:{candidate.model.name}"
+        hurried = self.pulses.usual.hurried(name, self.settings.deadlines)
+        return replace(self.settings, deadlines=hurried)
 
     def _in_order(self, prefer: Sequence[str]) -> list[Candidate]:
         """The chain, those to prefer before the others; a name that is not there moves nothing."""
@@ -175,6 +191,7 @@ class _Tries:
 
     def __init__(self, retries: RetryPolicy, deadline: Deadline) -> None:
         self.deadline = deadline
+        self.hurry = True
         self._retries = retries
         self._made = 0
 

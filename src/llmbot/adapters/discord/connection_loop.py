@@ -96,6 +96,7 @@ class GatewayLoop:
         self._stopping = False
         self._synced = False
         self._gap_tried: int | None = None
+        self._numbers_leap = False
         self._hurry = asyncio.Event()
         self._guilds_here = asyncio.Event()
         parts.router.on_guild = self._guild_came
@@ -253,9 +254,13 @@ class GatewayLoop:
         """See `LinkOwner.on_garbled`."""
         self._parts.router.note_unparsable("frame", reason)
 
-    def on_gap(self, after: int) -> bool:
+    def on_gap(self, after: int, *, unreadable: bool) -> bool:
         """See `LinkOwner.on_gap`; once for each place, lest a lasting fault make a loop."""
-        if after == self._gap_tried or self.ladder.session is None:
+        if after == self._gap_tried and not unreadable:
+            # Not even a resume brings it: this server counts so, and its leaps mean nothing.
+            self._numbers_leap = True
+        leaps = self._numbers_leap and not unreadable
+        if after == self._gap_tried or leaps or self.ladder.session is None:
             return False
         self._gap_tried = after
         return True

@@ -37,8 +37,8 @@ class LinkOwner(Protocol):
         """A frame was skipped."""
         ...
 
-    def on_gap(self, after: int) -> bool:
-        """It held an event: whether to resume for it."""
+    def on_gap(self, after: int, *, unreadable: bool) -> bool:
+        """An event is missing: whether to resume for it."""
         ...
 
 
@@ -200,9 +200,9 @@ class Link:
         """See `GatewayListener.on_garbled`."""
         self._owner.on_garbled(reason)
 
-    def on_gap(self, after: int) -> bool:
+    def on_gap(self, after: int, *, unreadable: bool) -> bool:
         """See `GatewayListener.on_gap`."""
-        return self._owner.on_gap(after)
+        return self._owner.on_gap(after, unreadable=unreadable)
 
     def on_invalid_session(self, *, resumable: bool) -> None:
         """See `GatewayListener.on_invalid_session`."""

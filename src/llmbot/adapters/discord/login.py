@@ -7,6 +7,7 @@ from typing import Any
 from discord.http import Route
 from yarl import URL
 
+from llmbot import __version__
 from llmbot.adapters.discord import errors
 from llmbot.adapters.discord.facts import Identity
 from llmbot.adapters.discord.http import DiscordHttp, Reply
@@ -15,6 +16,14 @@ from llmbot.kernel.errors import CredentialsError, DiscordUnavailableError
 
 _CALL_S = 10.0
 _GATEWAY_SCHEMES = {"http": "ws", "https": "wss"}
+
+
+def probe_headers(token: str) -> dict[str, str]:
+    """Headers of a call past the bot's own client.
+
+    Discord may refuse whoever does not say "DiscordBot" (API reference, "User Agent").
+    """
+    return {"Authorization": f"Bot {token}", "User-Agent": f"DiscordBot (llmbot, {__version__})"}
 
 
 class Doorway:

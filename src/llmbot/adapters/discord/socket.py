@@ -42,8 +42,8 @@ class GatewayListener(Protocol):
         """A frame came that is no gateway payload; it was skipped."""
         ...
 
-    def on_gap(self, after: int) -> bool:
-        """A skipped frame held the event after this one: whether to resume for it."""
+    def on_gap(self, after: int, *, unreadable: bool) -> bool:
+        """The event after this one never came, or was `unreadable`: whether to resume for it."""
         ...
 
     def on_invalid_session(self, *, resumable: bool) -> None:
@@ -119,7 +119,7 @@ class GatewaySocket(DiscordWebSocket):
     async def _dispatch_event(self, payload: dict[str, Any]) -> None:
         sequence = payload.get("s")
         if isinstance(sequence, int):
-            if self._skipped and await self._lost_an_event(sequence):
+            if await self._lost_an_event(sequence):
                 raise ReconnectWebSocket(self.shard_id)
             self.sequence = sequence
         else:
@@ -128,10 +128,12 @@ class GatewaySocket(DiscordWebSocket):
             self.listener.on_dispatch(str(payload.get("t")), payload.get("d"), sequence)
 
     async def _lost_an_event(self, sequence: int) -> bool:
-        """Whether what was skipped held an event that a resume may bring; then hangs up."""
-        self._skipped = False
+        """Whether an event is missing before this one that a resume may bring; then hangs up."""
+        unreadable, self._skipped = self._skipped, False
         last, listener = self.sequence, self.listener
-        if last is None or listener is None or sequence <= last + 1 or not listener.on_gap(last):
+        if last is None or listener is None or sequence <= last + 1:
+            return False
+        if not listener.on_gap(last, unreadable=unreadable):
             return False
         await self.hang_up()
         return True

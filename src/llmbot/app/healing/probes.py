@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 
+from llmbot.adapters.discord.login import probe_headers
 from llmbot.adapters.models.transport import new_http_client
 from llmbot.app.actions.tests_outside import outside_tests
 from llmbot.app.running import Running
@@ -97,7 +98,7 @@ class Probes:
     async def _ask_discord(self, _: str) -> str:
         """Past the bot's own limits and breaker: whether Discord knows this bot now."""
         settings = self._bot.house.settings.discord
-        headers = {"Authorization": f"Bot {settings.token.get_secret_value()}"}
+        headers = probe_headers(settings.token.get_secret_value())
         base = settings.api_base_url
         try:
             async with new_http_client(base, connections_max=1) as client:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 
+from llmbot.adapters.discord.login import probe_headers
 from llmbot.adapters.models.gemini import GeminiModels
 from llmbot.adapters.models.openai_compatible import OpenAiCompatibleModels
 from llmbot.adapters.models.transport import new_http_client
@@ -62,7 +63,7 @@ async def _check_discord(settings: Settings) -> CheckView:
             asyncio.timeout(CHECK_DEADLINE_S),
             new_http_client(base, connections_max=1) as client,
         ):
-            headers = {"Authorization": f"Bot {token}"}
+            headers = probe_headers(token)
             me = await _get(client, f"{base}/users/@me", headers)
             application = await _get(client, f"{base}/applications/@me", headers)
     except TimeoutError:

@@ -149,7 +149,9 @@ class Backfill:
         # Where the gateway told no last message, those we were spoken to in come first.
         unknown.sort(key=lambda c: c.id not in spoken_in)
         news.sort(key=lambda c: c.last_message_id or 0, reverse=True)
-        told = {channel.id for channel in search.channels}
+        unknown = unknown[: self._settings.unknown_channels_max]
+        # A new session tells no direct channels: what is known of their last messages is old.
+        told = {channel.id for channel in (*news, *unknown)}
         direct = [
             KnownChannel(channel_id, None, None)
             for channel_id in await self._store.direct_channels(self._settings.direct_channels_max)
@@ -158,10 +160,7 @@ class Backfill:
         return [
             *((channel, channel.guild_id is None) for channel in news),
             *((channel, True) for channel in direct),
-            *(
-                (channel, channel.guild_id is None)
-                for channel in unknown[: self._settings.unknown_channels_max]
-            ),
+            *((channel, channel.guild_id is None) for channel in unknown),
         ]
 
     async def _channel(

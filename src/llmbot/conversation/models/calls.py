@@ -180,6 +180,7 @@ class Call:
         self._settings = settings
         self._text: list[str] = []
         self._length = 0
+        self._clipped = False
 
     async def answer(self, prompt: Prompt, show: Show) -> Answer:
         """The whole answer, its words shown as they come.
@@ -197,7 +198,7 @@ class Call:
                 if finish.reason is FinishReason.STOP or self._full:
                     break
                 finish = await self._stream(self._continuation(prompt), show)
-            ended = "" if finish.reason is FinishReason.STOP else "length"
+            ended = "" if finish.reason is FinishReason.STOP and not self._clipped else "length"
         except ModelBlockedError:
             if not self._length:
                 raise
@@ -248,7 +249,7 @@ class Call:
                         if isinstance(item, Finish):
                             finish = item
                             continue
-                        pulse.heard_s = self._clock.monotonic()
+                        pulse.heard(self._clock.monotonic())
                         first_words_at = first_words_at or pulse.heard_s
                         self._take(item, show)
             if finish is None:
@@ -268,6 +269,7 @@ class Call:
     def _take(self, item: Words, show: Show) -> None:
         room = self._settings.answer_characters_max - self._length
         text = item.text[:room] if room > 0 else ""
+        self._clipped = self._clipped or len(text) < len(item.text)
         if text:
             self._text.append(text)
             self._length += len(text)

@@ -1,6 +1,7 @@
 """Which calls to models are under way, and since when each has said nothing: for a sensor to read.
 
-A hang or a stall is seen here long before the call's deadline ends it.
+A hang or a stall is seen here long before the call's deadline ends it. How the calls ended is kept
+as their models' usual pace.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from llmbot.conversation.models.usual_pace import UsualPace
 from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import ModelTimeoutError
 
 __all__ = ["Pulse", "Pulses"]
 
@@ -20,6 +23,17 @@ class Pulse:
 
     model: str
     heard_s: float
+    first_s: float | None = None
+    pause_s: float = 0.0
+
+    def heard(self, now_s: float) -> None:
+        """A word came."""
+        waited_s = now_s - self.heard_s
+        if self.first_s is None:
+            self.first_s = waited_s
+        else:
+            self.pause_s = max(self.pause_s, waited_s)
+        self.heard_s = now_s
 
 
 class Pulses:
@@ -29,6 +43,7 @@ class Pulses:
         """No call is under way."""
         self._clock = clock
         self._calls: set[Pulse] = set()
+        self.usual = UsualPace(clock)
 
     @contextmanager
     def call(self, model: str) -> Iterator[Pulse]:
@@ -37,6 +52,11 @@ class Pulses:
         self._calls.add(pulse)
         try:
             yield pulse
+            if pulse.first_s is not None:
+                self.usual.spoke(model, pulse.first_s, pulse.pause_s)
+        except ModelTimeoutError:
+            self.usual.fell_silent(model)
+            raise
         finally:
             self._calls.discard(pulse)
 

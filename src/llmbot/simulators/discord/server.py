@@ -26,6 +26,7 @@ from llmbot.simulators.discord import (
     rest_interactions,
     rest_messages,
 )
+from llmbot.simulators.discord.connection import Connection
 from llmbot.simulators.discord.control import ControlApi
 from llmbot.simulators.discord.core import build
 from llmbot.simulators.discord.gateway import Gateway
@@ -78,6 +79,11 @@ class SimulatedDiscord:
     def settings(self) -> DiscordSettings:
         """What it was made with."""
         return self._core.settings
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The gateway connections that are open."""
+        return self._gateway.connections
 
     def attach(self, app: web.Application, prefix: str = "") -> None:
         """Add the routes below a prefix such as `/discord`; links in answers name it too."""
