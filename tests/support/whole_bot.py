@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from llmbot.simulators.server import Simulators, SimulatorSettings
 from tests.support.waiting import PATIENCE_S
 
 CLOCK = SystemClock()
+BOT = ("-m", "llmbot", "run")
 SHARED = {
     "DISCORD_TOKEN": "simulated-token",
     "HTTP_PORT": "0",
@@ -40,6 +41,7 @@ class WholeBot:
         session: aiohttp.ClientSession,
         directory: Path,
         settings: Mapping[str, str],
+        program: Sequence[str] = BOT,
     ) -> None:
         """Hear what the simulated Discord tells; the bot is not started yet."""
         self.board: FaultBoard = simulators.board
@@ -50,6 +52,7 @@ class WholeBot:
         self._session = session
         self._directory = directory
         self._settings = settings
+        self._program = program
         self._process: Process | None = None
         self._changed = asyncio.Event()
         self._asked = 0
@@ -63,7 +66,7 @@ class WholeBot:
     async def start(self) -> None:
         """Start the process, and return once it serves."""
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "llmbot", "run"),
+            *(sys.executable, *self._program),
             cwd=self._directory,
             env=self._settings,
             stdin=DEVNULL,
@@ -71,6 +74,18 @@ class WholeBot:
             stderr=DEVNULL,
         )
         self.api = await _ready(process.stdout)
+
+    @property
+    def process(self) -> Process:
+        """The process of this life."""
+        assert self._process is not None
+        return self._process
+
+    async def look(self, path: str) -> Any:
+        """Get from the operator API; every answer must be a good one."""
+        async with self._session.get(f"{self.api}{path}") as answer:
+            assert answer.status == 200, (path, answer.status)
+            return await answer.json()
 
     async def kill(self) -> None:
         """End the process with signal 9."""
@@ -152,6 +167,7 @@ async def whole_bot(
     settings: Callable[[str], Mapping[str, str]],
     *,
     first_word_s: float = 0.05,
+    program: Sequence[str] = BOT,
 ) -> AsyncIterator[WholeBot]:
     """Start simulators and the bot in `directory`; `settings` are told the simulators' address."""
     world = DiscordSettings(guild_names=("Home",))
@@ -169,7 +185,7 @@ async def whole_bot(
     }
     try:
         async with aiohttp.ClientSession() as session:
-            bot = WholeBot(simulators, session, directory, environment)
+            bot = WholeBot(simulators, session, directory, environment, program)
             listening = asyncio.create_task(bot.listen(), name="listen")
             try:
                 await bot.start()

@@ -131,3 +131,22 @@ def test_a_drill_is_passed_only_if_everything_held(name: str) -> None:
     missed = drill.may_miss + 1
     lost = Seen(0.5, 2.0, 8.0, 20.0, drill.causes, drill.runbooks, 9, 9 - missed, 0, missed)
     assert not any(judge(drill, seen).passed for seen in (late, never, wrong, lost))
+
+
+async def test_a_cause_that_comes_and_goes_does_not_bury_the_story(tmp_path: Path) -> None:
+    """Its first times are told and then each doubling; all are counted, and stay in the journal."""
+    book, incidents = journal(tmp_path), Incidents()
+    book.subscribe(incidents.hear)
+    await book.add("incident.opened", incident="inc-1", severity="P1")
+    cause = {"row": 9, "words": "Calls fail", "runbook": "discord-rest", "remedy": "Wait."}
+    found = {"evidence": ["503"], "ruledOut": [], "consequences": [], "confidence": 0.6}
+    for _ in range(100):
+        said = {"incident": "inc-1", "cause": "discord-rest"}
+        await book.add("incident.cause", **said, **cause, **found)
+        await book.add("incident.over", **said)
+    await book.add("incident.said", incident="inc-1", text="the last word")
+    incident = incidents.all()[0]
+    assert incident.causes["discord-rest"].times == 100
+    assert len(incident.timeline) == 2 + 2 * len((1, 2, 3, 4, 8, 16, 32, 64))
+    assert incident.timeline[-1].what == "the last word"
+    assert incident.lines_left_out == 200 - 16

@@ -30,7 +30,7 @@ from llmbot.console.api.incidents import incident_routes
 from llmbot.console.api.runbooks import runbook_routes
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.views import Life
-from llmbot.kernel.clock import Random, SystemClock
+from llmbot.kernel.clock import Clock, Random, SystemClock
 from llmbot.kernel.events import EventBus, Noted
 from llmbot.kernel.ids import this_owner
 from llmbot.kernel.redact import Redactor
@@ -73,15 +73,22 @@ class Ending:
 
 
 async def run_bot(
-    settings: Settings, *, mode: Mode, simulator_address: str | None, announce: Announce
+    settings: Settings,
+    *,
+    mode: Mode,
+    simulator_address: str | None,
+    announce: Announce,
+    clock: Clock | None = None,
 ) -> int:
     """Run until SIGINT, SIGTERM or a requested restart; the exit code.
+
+    `clock` is the machine's where none is given.
 
     Raises:
         StartupError: the bot could not start; nothing is left running.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     owner = this_owner()
     lock = acquire(settings.storage.data_dir, owner, clock)
     redactor = Redactor(settings.secrets)

@@ -51,7 +51,8 @@ async def _burst(stage: Stage) -> AsyncIterator[None]:
     async def say(number: int) -> None:
         user = CROWD[number % len(CROWD)]
         body = {"user": f"{user}-{number}", "channel": user, "mention_bot": True}
-        words = {"content": f"How many are we? I am number {number}."}
+        # So many seconds of a worker each: no machine is so slow that they would not pile up.
+        words = {"content": f"How many are we? I am number {number}. [[wait:0.4]]"}
         async with limit:
             said = await stage.ask("POST", "/_sim/discord/say", body | words)
         stage.said.append(str(said["id"]))
@@ -99,7 +100,7 @@ async def _denied(stage: Stage) -> AsyncIterator[None]:
     quiet = {"channel": channel, "target": "bot"}
     await stage.ask("POST", "/_sim/discord/say", place | {"content": "Here comes a channel."})
     # The model takes its time, so that the right is gone before the answer is there.
-    asks = {"content": "Can you hear me? [[wait:4]]", "mention_bot": True}
+    asks = {"content": "Can you hear me? [[wait:2]]", "mention_bot": True}
     await stage.ask("POST", "/_sim/discord/say", place | asks)
     await stage.ask("POST", "/_sim/discord/permissions", quiet | {"deny": ["SEND_MESSAGES"]})
     try:

@@ -18,6 +18,10 @@ __all__ = ["Action", "CauseNote", "Draft", "Incident", "Incidents", "TimelineLin
 
 _LINES_MAX = 500
 _KEPT_MAX = 500
+_TIMES_TOLD = 3
+_RECURRING = frozenset(
+    {"incident.cause", "incident.evidence", "incident.over", "runbook.considered"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +111,19 @@ class Incident:
         """Take one journal entry of this incident."""
         told = _told(self, entry)
         if told:
-            if len(self.timeline) < _LINES_MAX:
+            if len(self.timeline) < _LINES_MAX and not self._known_too_well(entry):
                 self.timeline.append(TimelineLine(entry.at_s, told, entry.hash[:12]))
             else:
                 self.lines_left_out += 1
+
+    def _known_too_well(self, entry: Entry) -> bool:
+        """Whether this is the coming and going of a cause that came and went often before.
+
+        Told are the first times and then each doubling; how often it was stands with the cause.
+        """
+        note = self.causes.get(entry.text("cause"))
+        times = 0 if note is None else note.times
+        return entry.kind in _RECURRING and times > _TIMES_TOLD and times & (times - 1) != 0
 
 
 def _told(incident: Incident, entry: Entry) -> str:
