@@ -1,10 +1,13 @@
-"""`python -m tests.simulation --seeds 0:1000 --messages 1000`: many worlds, one count."""
+"""`python -m tests.simulation --seeds 0:1000 --messages 1000 --jobs 2`: many worlds, one count."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from multiprocessing import Pool
 from time import perf_counter
 
 from tests.simulation.plan import plan
@@ -25,11 +28,11 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=500, help="questions in each world")
     parser.add_argument("--show", help="print the trace's lines that hold this text")
     parser.add_argument("--go-on", action="store_true", help="do not end at the first failure")
+    parser.add_argument("--jobs", type=int, default=1, help="worlds side by side, a process each")
     given = parser.parse_args()
     whole, told, lives, virtual_s = Verdict(), Counter[str](), 0, 0.0
     began = perf_counter()
-    for number, seed in enumerate(given.seeds, 1):
-        outcome = live(plan(seed, given.messages), keep_log=given.show is not None)
+    for number, outcome in enumerate(_outcomes(given), 1):
         whole.add(outcome.verdict)
         told += outcome.told
         lives += outcome.lives
@@ -46,8 +49,28 @@ def main() -> int:
                 f"{number} seeds, {whole.asked} asked, {lives} lives, {virtual_s / 3600:.1f} h in "
                 f"{took_s:.0f} s ({whole.asked / took_s:.0f}/s); {_failures(whole)}"
             )
-    _sum_up(whole, told)
+    _sum_up(whole, told, lives, virtual_s)
     return 1 if whole.failures else 0
+
+
+def _outcomes(given: argparse.Namespace) -> Iterator[Outcome]:
+    """The worlds of the seeds, in the order of the seeds."""
+    one = partial(_live, given.messages, given.show is not None)
+    if given.jobs <= 1:
+        yield from map(one, given.seeds)
+        return
+    # A world is one process's work; a process is renewed so that what Python keeps cannot add up.
+    with Pool(given.jobs, maxtasksperchild=50) as pool:
+        yield from pool.imap(one, given.seeds)
+
+
+def _live(messages: int, keep_log: bool, seed: int) -> Outcome:
+    try:
+        return live(plan(seed, messages), keep_log=keep_log)
+    except Exception as error:  # noqa: BLE001 - a world that breaks is a failed seed, the others count
+        broken = Verdict()
+        broken.fail("defect", f"the world broke: {error!r}")
+        return Outcome(plan(seed, messages), broken, trace="", virtual_s=0.0, lives=0)
 
 
 def _failures(verdict: Verdict) -> str:
@@ -63,9 +86,10 @@ def _report(outcome: Outcome, messages: int) -> None:
     )
 
 
-def _sum_up(whole: Verdict, told: Counter[str]) -> None:
+def _sum_up(whole: Verdict, told: Counter[str], lives: int, virtual_s: float) -> None:
     _say(
-        f"{whole.asked} asked: {whole.answered} answered whole, {whole.noticed} noticed, "
+        f"TOTAL: {whole.asked} messages in {virtual_s / 3600:.1f} simulated hours, {lives} lives: "
+        f"{whole.answered} answered whole, {whole.noticed} noticed, "
         f"{whole.taken_back} taken back, {whole.never_accepted} commands never accepted",
         f"notices: {dict(whole.notices)}",
         f"weather: {dict(told)}",

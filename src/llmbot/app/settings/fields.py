@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
@@ -67,14 +67,17 @@ class SettingFacts:
     secret: bool
 
 
-def settings_of(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[SettingFacts]:
+@cache
+def settings_of(model: type[BaseModel], path: tuple[str, ...] = ()) -> tuple[SettingFacts, ...]:
     """Every setting below a group, in the order of declaration."""
+    found: list[SettingFacts] = []
     for name, info in model.model_fields.items():
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, Group):
-            yield from settings_of(kind, (*path, name))
+            found += settings_of(kind, (*path, name))
         elif isinstance(info.json_schema_extra, dict) and "env" in info.json_schema_extra:
-            yield _facts(info, (*path, name))
+            found.append(_facts(info, (*path, name)))
+    return tuple(found)
 
 
 def _facts(info: FieldInfo, path: tuple[str, ...]) -> SettingFacts:
