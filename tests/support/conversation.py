@@ -73,6 +73,9 @@ from tests.support.models import ScriptedModel
 from tests.support.patience import chain_of, patience_of
 from tests.support.waiting import PATIENCE_S
 
+UNHURRIED = DeliverySettings(typing_after_s=PATIENCE_S, silence_s=PATIENCE_S)
+"""However slow the machine is, nobody is told so: a test that wants that says after how long."""
+
 
 class NoLimits:
     """Lets everything through, and everyone unless a test gives a wait."""
@@ -323,7 +326,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
         store,
         clock,
         Pace(clock, 0.05),
-        delivery or DeliverySettings(),
+        delivery or UNHURRIED,
         streaming=lambda: modes.switches.streaming_edits,
         was_unclean=lambda: database.was_unclean,
     )

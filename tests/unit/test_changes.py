@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.conversation import talk
+from tests.support.conversation import UNHURRIED, talk
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
 
@@ -201,7 +201,7 @@ async def test_a_question_taken_back_while_its_answer_waits_for_discord_is_not_a
     """An answer that could not be sent yet is never sent once its question is gone."""
     away = [DiscordUnavailableError("503")]
     discord = MemoryDiscord(fault=lambda call: away.pop() if call == "send" and away else None)
-    whole = DeliverySettings(streaming=False)
+    whole = replace(UNHURRIED, streaming=False)
     async with talk(tmp_path / "db", discord=discord, running=False, delivery=whole) as t:
         inbound = t.question("hello")
         await t.inbox.accept(inbound, None)
@@ -227,7 +227,7 @@ async def test_what_a_question_left_behind_is_looked_for_before_it_ends(tmp_path
         return DiscordUnavailableError("503") if calls.count("history") == 1 else None
 
     discord = MemoryDiscord(late_fault=late)
-    whole = DeliverySettings(streaming=False)
+    whole = replace(UNHURRIED, streaming=False)
     async with talk(tmp_path / "db", discord=discord, running=False, delivery=whole) as t:
         inbound = t.question("hello")
         await t.inbox.accept(inbound, None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.support.conversation import talk
+from tests.support.conversation import UNHURRIED, talk
 from tests.support.discord import MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.jobs import JobState
 from llmbot.conversation.models.calls import GenerationSettings
@@ -103,7 +104,8 @@ async def test_words_are_shown_before_the_answer_is_whole(tmp_path: Path) -> Non
 async def test_an_instant_answer_needs_one_call(tmp_path: Path) -> None:
     """An answer that is whole within the settling pause is sent once and never edited."""
     model = ScriptedModel(lambda _: ["a ", "b ", "c"])
-    async with talk(tmp_path / "db", model) as t:
+    delivery = replace(UNHURRIED, settle_s=PATIENCE_S)
+    async with talk(tmp_path / "db", model, delivery=delivery) as t:
         await t.ask("quick")
         assert t.discord.calls.count("send") == 1
         assert t.discord.calls.count("edit") == 0

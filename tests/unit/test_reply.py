@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
-from tests.support.conversation import talk
+from tests.support.conversation import UNHURRIED, talk
 from tests.support.discord import MemoryDiscord
 from tests.support.models import ScriptedModel
 from tests.support.waiting import PATIENCE_S, until
@@ -159,7 +160,7 @@ async def test_what_landed_unheard_of_is_looked_for_before_it_is_sent_again(
 ) -> None:
     """When a send's outcome is unknown and its nonce is forgotten, the channel tells."""
     discord = MemoryDiscord(late_fault=accepted_but_failed)
-    whole = DeliverySettings(streaming=False)
+    whole = replace(UNHURRIED, streaming=False)
     async with talk(tmp_path / "db", discord=discord, running=False, delivery=whole) as t:
         asked = t.question("hello")
         await t.inbox.accept(asked, None)
@@ -176,7 +177,7 @@ async def test_what_a_life_that_stopped_did_not_hear_of_is_looked_for_by_the_nex
 ) -> None:
     """A clean stop after a send of unknown outcome doubles nothing, though its nonce is gone."""
     discord = MemoryDiscord(late_fault=accepted_but_failed)
-    whole = DeliverySettings(streaming=False)
+    whole = replace(UNHURRIED, streaming=False)
     async with talk(tmp_path / "db", discord=discord, running=False, delivery=whole) as t:
         asked = t.question("hello", message_id=snowflake_at(t.clock.wall() - 300))
         await t.inbox.accept(asked, None)
@@ -194,7 +195,7 @@ async def test_what_a_nonce_gives_back_is_made_equal_to_the_answer(tmp_path: Pat
     texts = iter(["The first.", "The second."])
     discord = MemoryDiscord(late_fault=accepted_but_failed)
     model = ScriptedModel(lambda _: [next(texts)])
-    whole = DeliverySettings(streaming=False)
+    whole = replace(UNHURRIED, streaming=False)
     async with talk(tmp_path / "db", model, discord=discord, running=False, delivery=whole) as t:
         asked = t.question("hello")
         await t.inbox.accept(asked, None)

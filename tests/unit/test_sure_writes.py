@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.conversation import talk
+from tests.support.conversation import UNHURRIED, talk
 from tests.support.database import FaultyDatabase
 
-from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.ledger.sure_writes import SureWrites
 from llmbot.kernel.errors import LlmbotError, StoreUnavailableError
 from llmbot.storage.database.opening import Database, Session, Work
@@ -28,7 +28,7 @@ async def test_an_end_that_the_disk_refused_is_written_later(tmp_path: Path) -> 
             faulty[0].fault = lambda _: StoreUnavailableError("disk full")
         return None
 
-    whole = DeliverySettings(streaming=False)
+    whole = replace(UNHURRIED, streaming=False)
     async with talk(tmp_path / "db", wrap=wrap, delivery=whole) as t:
         t.discord.fault = fill_up
         await t.ask("hello")
@@ -55,7 +55,7 @@ async def test_an_end_names_every_part_of_its_reply(tmp_path: Path) -> None:
             faulty[0].fault = lambda _: left.pop() if left else None
         return None
 
-    whole = DeliverySettings(streaming=False)
+    whole = replace(UNHURRIED, streaming=False)
     async with talk(tmp_path / "db", wrap=wrap, delivery=whole) as t:
         t.discord.fault = refuse_one
         await t.ask("hello")
