@@ -271,3 +271,14 @@ async def test_who_answers_slowly_without_a_backlog_is_not_made_to_wait(tmp_path
     again, clock, hand = build(tmp_path / "again", plant)
     await rounds(again, clock, 20)
     assert Verb.QUEUE_ALL in {act.verb for _, act in hand.performed}
+
+
+async def test_a_start_that_blocks_the_loop_is_no_alarm(tmp_path: Path) -> None:
+    """Starting and stopping block the loop; while the bot serves, the same is a condition."""
+    plant = SetPlant(is_draining=True)
+    house, _, _ = build(tmp_path, plant)
+    await house.healing.round(lag_s=2.0)
+    assert not house.incidents.all()
+    plant.is_draining = False
+    await house.healing.round(lag_s=2.0)
+    assert [cause.name for cause in house.healing.causes] == ["loop-blocked"]

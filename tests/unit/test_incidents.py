@@ -93,15 +93,12 @@ async def test_old_files_are_dropped(tmp_path: Path) -> None:
     assert files(tmp_path) <= 3
 
 
-async def test_trouble_that_comes_back_soon_opens_the_old_incident(tmp_path: Path) -> None:
-    """A closed incident of the same cause that ended lately is found for opening again."""
-    book, incidents = journal(tmp_path), Incidents()
-    book.subscribe(incidents.hear)
-    await book.add("incident.opened", incident="i", severity="P1")
+async def told_of(book: Journal, cause: str) -> None:
+    """A cause of the incident `i`."""
     await book.add(
         "incident.cause",
         incident="i",
-        cause="memory",
+        cause=cause,
         row=16,
         words="w",
         runbook="memory",
@@ -111,9 +108,19 @@ async def test_trouble_that_comes_back_soon_opens_the_old_incident(tmp_path: Pat
         consequences=[],
         confidence=0.8,
     )
+
+
+async def test_trouble_that_comes_back_soon_opens_the_old_incident(tmp_path: Path) -> None:
+    """The same root within minutes is the same episode; what came beside it is trouble anew."""
+    book, incidents = journal(tmp_path), Incidents()
+    book.subscribe(incidents.hear)
+    await book.add("incident.opened", incident="i", severity="P1")
+    await told_of(book, "memory")
+    await told_of(book, "duplicates")
     await book.add("incident.closed", incident="i", checks=[], impact={})
     assert incidents.current is None
     assert incidents.lately("memory", 0.0) is not None
+    assert incidents.lately("duplicates", 0.0) is None
     assert incidents.lately("locks", 0.0) is None
     await book.add("incident.reopened", incident="i", reason="again")
     assert incidents.current is not None
@@ -150,3 +157,16 @@ async def test_a_cause_that_comes_and_goes_does_not_bury_the_story(tmp_path: Pat
     assert len(incident.timeline) == 2 + 2 * len((1, 2, 3, 4, 8, 16, 32, 64))
     assert incident.timeline[-1].what == "the last word"
     assert incident.lines_left_out == 200 - 16
+
+
+async def test_what_waits_for_a_person_stands_among_what_was_refused(tmp_path: Path) -> None:
+    """A run that stopped before an irreversible step is told as refused, with the reason, once."""
+    book, incidents = journal(tmp_path), Incidents()
+    book.subscribe(incidents.hear)
+    await book.add("incident.opened", incident="i", severity="P1")
+    run = {"incident": "i", "run": "run-1", "runbook": "memory", "check": ""}
+    why = "restart-bot needs a person's approval"
+    for _ in range(3):
+        await book.add("run.ended", **run, outcome="awaits approval", reason=why)
+    (refused,) = incidents.all()[0].refused
+    assert (refused.what, refused.effect) == ("runbook memory", why)

@@ -221,19 +221,27 @@ def _considered(incident: Incident, entry: Entry, data: Mapping[str, Any]) -> st
     """A runbook that did not act: nothing to do, waits, refused."""
     book, outcome = str(data["runbook"]), str(data["outcome"])
     incident.runbooks[book] = outcome
-    words = f"Runbook {book}: {outcome}: {data['reason']}"
-    if outcome in {"refused", "awaits approval"}:
-        incident.refused.append(Action(entry.at_s, f"runbook {book}", str(data["reason"])))
-    return words
+    _refused(incident, entry, data)
+    return f"Runbook {book}: {outcome}: {data['reason']}"
+
+
+def _refused(incident: Incident, entry: Entry, data: Mapping[str, Any]) -> None:
+    """Keep what was not done for a rail's or a person's sake, each once."""
+    if str(data["outcome"]) not in {"refused", "awaits approval", "aborted"}:
+        return
+    what, why = f"runbook {data['runbook']}", str(data["reason"])
+    if (what, why) not in {(each.what, each.effect) for each in incident.refused}:
+        incident.refused.append(Action(entry.at_s, what, why))
 
 
 def _run_started(_: Incident, __: Entry, data: Mapping[str, Any]) -> str:
     return f"Runbook {data['runbook']} begins, by {data['by']}"
 
 
-def _run_ended(incident: Incident, _: Entry, data: Mapping[str, Any]) -> str:
+def _run_ended(incident: Incident, entry: Entry, data: Mapping[str, Any]) -> str:
     book = str(data["runbook"])
     incident.runbooks[book] = str(data["outcome"])
+    _refused(incident, entry, data)
     return f"Runbook {book} ended: {data['outcome']}: {data['reason']}"
 
 
@@ -317,10 +325,13 @@ class Incidents:
         return next((each for each in self.all() if each.open), None)
 
     def lately(self, cause: str, since_s: float) -> Incident | None:
-        """A closed one of this cause that ended after `since_s`: it would be the same episode."""
+        """A closed one of this first cause that ended after `since_s`: the same episode.
+
+        Of the first alone: else trouble of its own would stand below a root that is long over.
+        """
         for each in self.all():
             if each.closed_s is not None and each.closed_s < since_s:
                 return None
-            if cause in each.causes and not each.open:
+            if cause == each.first_cause and not each.open:
                 return each
         return None

@@ -155,6 +155,8 @@ def locks_broken(scene: Scene) -> Iterator[Finding]:
 
 def loop_blocked(scene: Scene) -> Iterator[Finding]:
     """Row 20: the event loop came late to this very look; the watch outside it saw where it was."""
+    if scene.plant.draining():
+        return  # a start loads libraries, and a stop writes down: both block, and both pass
     words = f"the event loop was blocked for {scene.lag_s:.1f} s"
     seen = next(scene.recent_events.recent("loop-blocked", scene.settings.within_s), None)
     if seen is not None and seen.subject:
