@@ -20,6 +20,8 @@ from tests.contract.simulated_discord import Running, running
 from tests.support.waiting import PATIENCE_S
 
 from llmbot.adapters.discord import commands as discord_commands
+from llmbot.adapters.discord.commands import CommandDesk
+from llmbot.adapters.discord.tasks import Tasks
 from llmbot.conversation.messages import (
     CommandDefinition,
     CommandOption,
@@ -27,6 +29,7 @@ from llmbot.conversation.messages import (
     CommandRequest,
     InteractionRef,
 )
+from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.events import Noted
 from llmbot.simulators.discord.server import DiscordSettings
 
@@ -99,6 +102,45 @@ async def test_plain_command_is_answered_privately(at: Running) -> None:
     assert not made["original"]["expanded"]["everyone"]
     request = heard.commands.get_nowait()
     assert (request.name, request.user_name) == ("ping", "Alice")
+
+
+class Later(SystemClock):
+    """The clock of a process that was started anew some seconds later."""
+
+    def wall(self) -> float:
+        """See `Clock.wall`."""
+        return super().wall() + 10
+
+
+async def test_a_replayed_command_is_not_run_again(at: Running) -> None:
+    """What an earlier life has run is replayed to the next one: a restart must not loop."""
+
+    async def pong(_request: CommandRequest) -> CommandReply:
+        return CommandReply("Pong.")
+
+    heard = Heard(answer=pong)
+    async with connected(at.base, commands=(PING,), heard=heard) as bot:
+        await registered(bot)
+        made = await at.control("POST", "interact", user="alice", command="ping")
+        async with asyncio.timeout(PATIENCE_S):
+            while not answered(made):
+                made = await at.control("GET", f"interactions/{made['id']}")
+        interaction = (await soon(heard.commands.get())).interaction
+        tasks = Tasks(bot.bus)
+        desk = CommandDesk(bot.rest, heard, (PING,), tasks, bot.bus, Later())
+        payload = {
+            "id": str(interaction.id),
+            "application_id": str(interaction.application_id),
+            "token": interaction.token,
+            "type": 2,
+            "data": {"name": "ping"},
+            "user": {"id": "5", "username": "alice"},
+            "channel_id": "6",
+        }
+        desk.take(payload)
+        await tasks.stop(PATIENCE_S)
+    assert heard.commands.empty()
+    assert any("not run again" in str(p.event) for p in bot.bus.history)
 
 
 async def test_public_answer_is_public(at: Running) -> None:

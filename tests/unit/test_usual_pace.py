@@ -41,11 +41,13 @@ def test_who_is_not_known_well_gets_all_the_time() -> None:
 
 
 def test_a_model_that_only_became_slow_is_heard_out_again() -> None:
-    """After three silent calls in a row there is all the time, until one ends well."""
+    """With every three silent calls in a row there is twice the time, until one ends well."""
     pace = _pace(ManualClock(), 0.3, 0.1)
-    for _ in range(3):
-        assert pace.hurried("one", GIVEN) != GIVEN
+    given = []
+    for _ in range(9):
+        given.append(pace.hurried("one", GIVEN).first_words_s)
         pace.fell_silent("one")
+    assert given == [4.0, 4.0, 4.0, 8.0, 8.0, 8.0, 16.0, 16.0, 16.0]
     assert pace.hurried("one", GIVEN) == GIVEN
     pace.spoke("one", 9.0, 1.0)
     assert pace.hurried("one", GIVEN).first_words_s == 18.0

@@ -97,7 +97,7 @@ class CommandDesk:
 
     async def _answer_deferred(self, request: CommandRequest) -> None:
         """Claim, then show "is thinking"; then nothing that the handler does can be too slow."""
-        if self._clock.wall() - snowflake_time(request.interaction.id) > LATE_S:
+        if self._is_late(request):
             await self._acknowledge(request)
         running = asyncio.create_task(self._asked(request, QUEUE_S), name="discord-command-claim")
         try:
@@ -113,6 +113,9 @@ class CommandDesk:
             running.cancel()
             await asyncio.wait({running})
 
+    def _is_late(self, request: CommandRequest) -> bool:
+        return self._clock.wall() - snowflake_time(request.interaction.id) > LATE_S
+
     async def _acknowledge(self, request: CommandRequest) -> None:
         """Raises: DiscordNotFoundError: too late; Discord has told the user of no response."""
         try:
@@ -124,15 +127,25 @@ class CommandDesk:
             self._note(request, uncertain)
 
     async def _answer_directly(self, request: CommandRequest) -> None:
+        """Run the command and answer with what it says.
+
+        A resumed session replays what an earlier life has done already, perhaps the restart that
+        ended it: whatever comes late is run only where nobody has answered it.
+        """
+        late = self._is_late(request)
+        if late and not await self._rest.acknowledge(request.interaction, private=True):
+            self._note(request, "answered before, not run again")
+            return
         running = asyncio.create_task(
             self._asked(request, HANDLER_S), name="discord-command-handler"
         )
         try:
-            done, _ = await asyncio.wait({running}, timeout=DEFER_AFTER_S)
-            if done:
-                await self._first_response(request.interaction, running.result())
-                return
-            await self._rest.acknowledge(request.interaction, private=True)
+            if not late:
+                done, _ = await asyncio.wait({running}, timeout=DEFER_AFTER_S)
+                if done:
+                    await self._first_response(request.interaction, running.result())
+                    return
+                await self._rest.acknowledge(request.interaction, private=True)
             reply = await running
             if reply is not None:
                 await self._rest.edit_original(request.interaction, reply.text)

@@ -216,10 +216,11 @@ class DiscordRestAdapter:
 
     async def acknowledge(
         self, interaction: InteractionRef, *, text: str | None = None, private: bool = False
-    ) -> None:
+    ) -> bool:
         """Give an interaction its first response: a text, or "is thinking" where there is none.
 
-        One that is acknowledged already (an attempt whose answer was lost) is no error.
+        False where it was acknowledged already: by an attempt whose answer was lost, or by an
+        earlier life of the process.
 
         Raises:
             DiscordNotFoundError: Discord no longer waits for it.
@@ -238,8 +239,10 @@ class DiscordRestAdapter:
         )
         if reply.code == errors.UNKNOWN_INTERACTION:
             raise DiscordNotFoundError("the interaction came too late to be acknowledged (10062)")
-        if reply.code != errors.ALREADY_ACKNOWLEDGED:
-            reply.checked()
+        if reply.code == errors.ALREADY_ACKNOWLEDGED:
+            return False
+        reply.checked()
+        return True
 
     def _readable(self, payload: object, channel_id: int) -> ChannelMessage | None:
         """The message, or None for one that cannot be understood: a page must not fail for it."""

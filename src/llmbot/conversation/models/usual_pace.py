@@ -4,7 +4,7 @@ The deadlines of the settings are for the slowest answer that is worth waiting f
 has lately answered many calls in a fraction of that, a silent call is lost long before, and the
 next model can still answer in time. What must not happen is that a model which merely became slow
 is given up by everybody, so: only where enough calls ended well of late, far beyond the slowest of
-them, and after a few silent calls in a row with all the patience there is, until one ends well.
+them, and after every few silent calls in a row with twice the patience, until one ends well.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _SLOWEST_TIMES = 2.0
 _LEAST_S = 4.0
 """A connection that loses packets, or a moment of our own processor, is no hang."""
 _SILENT_IN_A_ROW = 3
+_DOUBLINGS_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,15 @@ class UsualPace:
     def hurried(self, model: str, deadlines: ModelDeadlines) -> ModelDeadlines:
         """The deadlines for a call that another could replace: never longer than those given."""
         of_model = self._models.get(model)
-        if of_model is None or of_model.silent >= _SILENT_IN_A_ROW:
+        if of_model is None:
             return deadlines
         since = self._clock.monotonic() - _RECENT_S
         recent = [seen for seen in of_model.seen if seen.at_s >= since]
         if len(recent) < _ENOUGH:
             return deadlines
-        first_s = max(_LEAST_S, _SLOWEST_TIMES * max(seen.first_s for seen in recent))
-        pause_s = max(_LEAST_S, _SLOWEST_TIMES * max(seen.pause_s for seen in recent))
+        times = 2.0 ** min(of_model.silent // _SILENT_IN_A_ROW, _DOUBLINGS_MAX)
+        first_s = times * max(_LEAST_S, _SLOWEST_TIMES * max(seen.first_s for seen in recent))
+        pause_s = times * max(_LEAST_S, _SLOWEST_TIMES * max(seen.pause_s for seen in recent))
         return replace(
             deadlines,
             first_words_s=min(deadlines.first_words_s, first_s),
