@@ -8,6 +8,12 @@ BIN := $(VENV)/bin
 # uv from the PATH where there is one, else one of our own under .tools/ (pip --target works on
 # externally managed Pythons too, and needs no ensurepip).
 UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
+# uv brings certificates of its own; where the machine has some it is to trust those, as pip does, for
+# behind a proxy that signs anew only they serve. (Releases before 0.11 know the second name alone.)
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),)
+export UV_SYSTEM_CERTS ?= 1
+export UV_NATIVE_TLS ?= 1
+endif
 
 # Hashes, no addresses: the lock names what is installed, and whoever installs chooses from where.
 COMPILE = $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 \

@@ -12,9 +12,9 @@ import pytest
 
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.events import EventBus
-from llmbot.operations.audit.files import NAME, AuditFiles, tail, verify
+from llmbot.operations.audit.files import MEND, NAME, AuditFiles, tail, verify
 from llmbot.operations.audit.lines import BEGINNING, Act, line_of, read_line
-from llmbot.operations.audit.trail import AuditRecorded, AuditTrail, Ended
+from llmbot.operations.audit.trail import AuditDamaged, AuditRecorded, AuditTrail, Ended
 
 
 def files_in(directory: Path) -> dict[str, int]:
@@ -250,3 +250,53 @@ def test_large_state_is_left_out() -> None:
     )
     assert len(line) < 2000
     assert "leftOut" in orjson.dumps(dict(read_line(line).after)).decode()
+
+
+async def test_a_cut_in_the_middle_is_told_once_by_the_next_start(tmp_path: Path) -> None:
+    """The start that meets damage says so and records it; verify finds it for ever."""
+    trail = await opened(tmp_path)
+    for action in ("gc", "cache/clear", "temp/cleanup"):
+        await recorded(trail, action)
+    await trail.close()
+    path = tmp_path / NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2 - 30] + whole[len(whole) // 2 + 30 :])
+    for _ in range(2):
+        clock = SystemClock()
+        bus = EventBus(clock)
+        told: list[AuditDamaged] = []
+        bus.subscribe(
+            lambda heard, told=told: (
+                told.append(heard.event)  # type: ignore[misc] # a default
+                if isinstance(heard.event, AuditDamaged)
+                else None
+            )
+        )
+        trail = AuditTrail(tmp_path, clock, bus)
+        await trail.open()
+        await trail.close()
+        if told:
+            first_time = told
+    assert [event.count for event in first_time] == [2]
+    assert told == []
+    mends = [record for record in tail(tmp_path, 10) if record.act.action == MEND]
+    assert [(record.outcome, record.after) for record in mends] == [("failed", {"problems": 2})]
+    assert len(verify(tmp_path).problems) == 2
+
+
+@pytest.mark.parametrize("what", ["a directory", "a dangling link"])
+async def test_what_stands_in_the_audits_place_is_put_aside(tmp_path: Path, what: str) -> None:
+    """The bot starts and records all the same."""
+    path = tmp_path / NAME
+    if what == "a directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "nowhere" / "at all")
+    trail = await opened(tmp_path)
+    await recorded(trail, "gc")
+    assert trail.unwritten == 0
+    await trail.close()
+    records = tail(tmp_path, 10)
+    assert [record.act.action for record in records] == [MEND, "gc"]
+    assert records[0].detail == f"{NAME} was no file; what was there is {NAME}.1.aside"
+    assert verify(tmp_path).whole

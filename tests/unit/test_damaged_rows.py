@@ -21,6 +21,8 @@ def spoil(column: str, message_id: int) -> Work[None]:
         "payload": "UPDATE jobs SET payload = replace(payload, 'one', 'onf') WHERE message_id = ?",
         "answer": "UPDATE jobs SET answer = replace(answer, 'one', 'onf') WHERE message_id = ?",
         "state": "UPDATE jobs SET state = 'leasee' WHERE message_id = ?",
+        "no text": "UPDATE jobs SET payload = replace(payload, 'one', CAST(x'6fee65' AS TEXT)) "
+        "WHERE message_id = ?",
     }
 
     def work(session: Session) -> None:
@@ -43,7 +45,7 @@ def test_every_flip_of_a_sealed_text_is_noticed() -> None:
             unseal(raw.decode())
 
 
-@pytest.mark.parametrize("column", ["payload", "state"])
+@pytest.mark.parametrize("column", ["payload", "state", "no text"])
 async def test_a_damaged_question_is_read_again_where_it_was_asked(
     tmp_path: Path, column: str
 ) -> None:

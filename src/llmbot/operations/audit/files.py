@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ DIRECTORY = "audit"
 """Below DATA_DIR."""
 
 NAME = "audit.log"
+MEND = "audit/mend"
+"""The act of a start that found the audit damaged."""
 FILE_BYTES_MAX = 8 * 1024 * 1024
 FILES_MAX = 20
 _NOTES_MAX = 1000
@@ -40,6 +42,8 @@ class Place:
     """Acts that it had begun and not recorded."""
     torn_bytes: int
     """Of a last line that was cut off in the middle."""
+    problems: tuple[str, ...] = ()
+    """Damage to the newest file that no life has recorded yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class AuditFiles:
     def open(self) -> Place:
         """Make the directory, cut off a torn last line, and say where to go on."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        aside = self._put_aside()
         torn = self._cut_torn_line()
         number, digest = 0, BEGINNING
         for path in reversed(_in_order(self.directory)):
@@ -90,7 +95,7 @@ class AuditFiles:
                 path.unlink(missing_ok=True)
             else:
                 begun.append(act)
-        return Place(number, digest, tuple(begun), torn)
+        return Place(number, digest, tuple(begun), torn, (*aside, *self._unrecorded_damage()))
 
     def append(self, lines: bytes) -> None:
         """Add lines durably; after a failure the file ends where it ended before."""
@@ -137,6 +142,26 @@ class AuditFiles:
         for path in _in_order(self.directory)[: -self._files_max]:
             path.unlink(missing_ok=True)
 
+    def _put_aside(self) -> tuple[str, ...]:
+        """Make way for the file where its name is something else's; what was done, in words."""
+        if self._path.is_file() or not os.path.lexists(self._path):
+            return ()
+        kept = self._path.with_name(f"{NAME}.{len(list(self.directory.iterdir()))}.aside")
+        self._path.rename(kept)
+        sync_directory(self.directory)
+        return (f"{NAME} was no file; what was there is {kept.name}",)
+
+    def _unrecorded_damage(self) -> tuple[str, ...]:
+        newest = _in_order(self.directory)[-1:]
+        problems = verify(self.directory, newest).problems
+        known = 0
+        for line in _lines(newest[0]) if problems else ():
+            with contextlib.suppress(ValueError):
+                record = read_line(line)
+                if record.act.action == MEND:
+                    known = int(str(record.after.get("problems", known)))
+        return problems if len(problems) != known else ()
+
     def _cut_torn_line(self) -> int:
         """The size of what was cut off; a line without its end was never acknowledged."""
         try:
@@ -167,12 +192,12 @@ class AuditFiles:
                 yield path, None
 
 
-def verify(directory: Path) -> Verification:
-    """Check every record of the whole chain, oldest first."""
+def verify(directory: Path, only: Sequence[Path] = ()) -> Verification:
+    """Check every record of the whole chain, oldest first, or of these files only."""
     problems: list[str] = []
     records = first = number = 0
     digest = ""
-    paths = _in_order(directory)
+    paths = only or _in_order(directory)
     for path in paths:
         for place, line in enumerate(_lines(path), start=1):
             where = f"{path.name}, line {place}"

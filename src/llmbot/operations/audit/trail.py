@@ -21,12 +21,12 @@ from typing import ClassVar, TypeVar
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import StoreUnavailableError
 from llmbot.kernel.events import EventBus, Level
-from llmbot.operations.audit.files import AuditFiles
+from llmbot.operations.audit.files import MEND, AuditFiles
 from llmbot.operations.audit.lines import Act, line_of
 
 T = TypeVar("T")
 
-__all__ = ["AuditRecorded", "AuditTrail", "Ended"]
+__all__ = ["AuditDamaged", "AuditRecorded", "AuditTrail", "Ended"]
 
 WRITE_DEADLINE_S = 2.0
 RETRY_S = 1.0
@@ -52,6 +52,21 @@ class AuditRecorded:
         return (
             f"Audit {self.number}: {what} by {self.who}: {self.outcome} in {self.duration_ms} ms "
             f"({self.hash[:16]})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditDamaged:
+    """Records of the audit were changed or are gone; what can be read is where it was."""
+
+    level: ClassVar[Level] = Level.ERROR
+    first: str
+    count: int
+
+    def describe(self) -> str:
+        """See `Event.describe`."""
+        return (
+            f"Audit damaged in {self.count} place(s): {self.first}; `llmbot audit verify` lists all"
         )
 
 
@@ -108,9 +123,15 @@ class AuditTrail:
         self._number, self._previous = place.number, place.hash
         now = self._clock.wall()
         if place.torn_bytes:
-            act = Act(secrets.token_hex(8), "llmbot", "automation", "audit/mend", began_s=now)
+            act = Act(secrets.token_hex(8), "llmbot", "automation", MEND, began_s=now)
             after = {"tornBytes": place.torn_bytes}
             await self.end(act, Ended("done", detail="a torn last line was cut off", after=after))
+        if place.problems:
+            act = Act(secrets.token_hex(8), "llmbot", "automation", MEND, began_s=now)
+            first, count = place.problems[0], len(place.problems)
+            self._bus.publish(AuditDamaged(first, count))
+            after = {"problems": count}
+            await self.end(act, Ended("failed", "audit_damaged", first, after=after))
         for act in place.begun:
             await self.end(act, Ended("interrupted", detail="the process ended meanwhile"))
         return len(place.begun)

@@ -168,6 +168,25 @@ class TableSalvage:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseMended:
+    """Damage to the database's head or log was put right in place, as far as that is proven."""
+
+    level: ClassVar[Level] = Level.ERROR
+    damage: str
+    """What was put right; empty where nothing could be."""
+    lost_pages: int
+    """Pages that the log had at its end and that cannot be read."""
+
+    def describe(self) -> str:
+        """See `Event.describe`."""
+        mended = f"Database put right in place ({self.damage})" if self.damage else ""
+        lost = f"{self.lost_pages} page(s) at the end of its log cannot be read: what they held"
+        if not self.lost_pages:
+            return f"{mended}: nothing of its log is lost"
+        return f"{mended or 'Database damaged'}: {lost} is lost"
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseRebuilt:
     """A damaged database was moved aside and built anew from what could be read."""
 
@@ -188,3 +207,7 @@ class DatabaseRebuilt:
             f"Database rebuilt after damage ({self.damage}): {saved} row(s) saved, {loss}; "
             f"the damaged file is kept as {self.kept_as}"
         )
+
+
+DatabaseRepair = DatabaseMended | DatabaseRebuilt
+"""What a start may have to tell of the database."""

@@ -12,6 +12,7 @@ from llmbot.storage.database.contract import (
     Announce,
     Database,
     DatabaseFacts,
+    DatabaseMended,
     DatabaseRebuilt,
     Migration,
     Row,
@@ -27,6 +28,7 @@ __all__ = [
     "Announce",
     "Database",
     "DatabaseFacts",
+    "DatabaseMended",
     "DatabaseRebuilt",
     "Migration",
     "Row",
@@ -62,7 +64,7 @@ def open_database(
 
     Addresses: `sqlite:///relative/path`, `sqlite:////absolute/path`, a plain path,
     `postgresql://user:password@host/name`. `owner` is `str(this_owner())`: who marks the database.
-    `announce` hears `DatabaseRebuilt`.
+    `announce` hears `DatabaseMended` and `DatabaseRebuilt`.
 
     Raises:
         SettingsError: no such kind of database.

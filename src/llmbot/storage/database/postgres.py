@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmbot.kernel.errors import RefusedError, SecondInstanceError, StoreUnavailableError
-from llmbot.storage.database.contract import DatabaseRebuilt, Migration
+from llmbot.storage.database.contract import DatabaseRepair, Migration
 from llmbot.storage.database.group_commit import Connection
 from llmbot.storage.database.postgres_connection import PostgresConnection
 
@@ -35,10 +35,10 @@ class PostgresEngine:
         self._url = url
         self._name = f"llmbot {owner}".strip()
 
-    def prepare(self, migrations: Sequence[Migration]) -> DatabaseRebuilt | None:
+    def prepare(self, migrations: Sequence[Migration]) -> tuple[DatabaseRepair, ...]:
         """Nothing: the server keeps its own files."""
         del migrations
-        return None
+        return ()
 
     def connect_writer(self) -> Connection:
         """See `threaded.Engine.connect_writer`; takes the lock of the only writer.

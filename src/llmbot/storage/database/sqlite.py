@@ -9,10 +9,11 @@ from pathlib import Path
 
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DataDirectoryError
-from llmbot.storage.database.contract import DatabaseRebuilt, Migration
+from llmbot.storage.database.contract import DatabaseRepair, Migration
 from llmbot.storage.database.group_commit import Connection
 from llmbot.storage.database.sqlite_backup import back_up
 from llmbot.storage.database.sqlite_connection import SqliteConnection, classify
+from llmbot.storage.database.sqlite_mending import mend
 from llmbot.storage.database.sqlite_repair import inspect, rebuild, resume
 from llmbot.storage.files import create_private
 
@@ -39,19 +40,19 @@ class SqliteEngine:
         """See `threaded.Engine.damaged`."""
         return bool(self._damage)
 
-    def prepare(self, migrations: Sequence[Migration]) -> DatabaseRebuilt | None:
-        """Make the file and its directory where they are missing; rebuild what is damaged.
+    def prepare(self, migrations: Sequence[Migration]) -> tuple[DatabaseRepair, ...]:
+        """Make the file and its directory where they are missing; repair what is damaged.
 
         Raises:
             DataDirectoryError: they cannot be made or written.
             StoreUnavailableError: the file could not be read.
         """
         try:
-            rebuilt = resume(self._path, self._clock)
+            resumed = resume(self._path, self._clock)
+            mended = mend(self._path)
             create_private(self._path)
             damage = self._damage or inspect(self._path)
-            if damage:
-                rebuilt = rebuild(self._path, damage, migrations, self._clock) or rebuilt
+            rebuilt = rebuild(self._path, damage, migrations, self._clock) if damage else None
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise DataDirectoryError(
@@ -61,7 +62,7 @@ class SqliteEngine:
             # While salvaging: not damage but, for instance, a disk that fails.
             raise classify(error) from error
         self._damage = ""
-        return rebuilt
+        return tuple(repair for repair in (resumed, mended, rebuilt) if repair is not None)
 
     def connect_writer(self) -> SqliteConnection:
         """See `threaded.Engine.connect_writer`."""

@@ -11,6 +11,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from llmbot.kernel.clock import Clock
@@ -52,6 +53,10 @@ REFUSALS = {
 }
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
+READABLE = partial(str, encoding="utf-8", errors="replace")
+"""Reads a text whatever its bytes are: one that a flipped bit has made no UTF-8 would end the unit
+that meets it, with all other rows in it, in an error that repeats the text. Its seal tells."""
+
 
 def primary_code(error: BaseException) -> int | None:
     """The primary result code of SQLite behind an error, or None."""
@@ -88,6 +93,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,
     )
+    raw.text_factory = READABLE
     # A page whose cells overlap is reported, not read as if it were sound.
     raw.execute("PRAGMA cell_size_check = ON")
     raw.execute("PRAGMA mmap_size = 0")
@@ -164,6 +170,7 @@ class SqliteConnection:
             )
         except sqlite3.Error as error:
             raise self._classified(error) from error
+        self._raw.text_factory = READABLE
         self._run = self._raw.execute
         try:
             set_up(self._raw, read_only=read_only)

@@ -56,6 +56,8 @@ def inspect(path: Path) -> str:
                 return ""
             verdict = str(raw.execute("PRAGMA quick_check(1)").fetchone()[0])
             return "" if verdict == "ok" else _short(verdict)
+    except UnicodeDecodeError:
+        return "the schema is no text"  # SQLite's own words repeat it
     except sqlite3.Error as error:
         if primary_code(error) in DAMAGE:
             return _short(str(error))

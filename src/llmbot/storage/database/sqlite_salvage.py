@@ -153,6 +153,8 @@ class Salvager:
         """The answer, or None where the file is damaged there."""
         try:
             return self._ask(sql, *params)
+        except UnicodeDecodeError:
+            return None
         except sqlite3.DatabaseError as error:
             # A disk that fails must not be taken for rows that are lost.
             if primary_code(error) not in DAMAGE:

@@ -13,7 +13,7 @@ from llmbot.kernel.errors import LlmbotError, StoreUnavailableError
 from llmbot.storage.database.contract import (
     Announce,
     DatabaseFacts,
-    DatabaseRebuilt,
+    DatabaseRepair,
     Migration,
     Session,
     Work,
@@ -49,7 +49,7 @@ class Engine(Protocol):
         """Whether its files turned out to be damaged since `prepare`, which repairs them."""
         ...
 
-    def prepare(self, migrations: Sequence[Migration]) -> DatabaseRebuilt | None:
+    def prepare(self, migrations: Sequence[Migration]) -> tuple[DatabaseRepair, ...]:
         """Make the database ready to be connected to; what was rebuilt, if it was damaged."""
         ...
 
@@ -99,7 +99,7 @@ class WriterDuty:
         self._disk_looked_at = 0.0
         self.groups = GroupCommit(self._link, clock)
         self.was_unclean = False
-        self.rebuilt: DatabaseRebuilt | None = None
+        self.repairs: tuple[DatabaseRepair, ...] = ()
         self.disk_bytes = 0
 
     def _connect(self) -> Connection:
@@ -112,14 +112,14 @@ class WriterDuty:
     def open(self) -> None:
         """Check, repair, migrate, mark."""
         check_order(self._migrations)
-        self.rebuilt = self._engine.prepare(self._migrations)
+        self.repairs = self._engine.prepare(self._migrations)
         try:
             self._begin_life()
         except LlmbotError:
             if not self._engine.damaged:
                 raise
             # Noted as ended cleanly, yet damaged: what showed it is repaired like the rest.
-            self.rebuilt = self._engine.prepare(self._migrations)
+            self.repairs += self._engine.prepare(self._migrations)
             self._begin_life()
         self._alive = True
         self._disk_looked_at = self._clock.monotonic()
@@ -129,7 +129,7 @@ class WriterDuty:
             connection = self._link.get()
             migrate(connection, self._migrations)
             unclean = begin_life(connection, self._owner)
-            self.was_unclean = unclean or self.rebuilt is not None
+            self.was_unclean = unclean or bool(self.repairs)
             self.disk_bytes = self._engine.disk_bytes(connection)
         except BaseException:
             self._link.drop()
@@ -256,8 +256,8 @@ class ThreadedDatabase:
         except BaseException:
             await self._reader.stop()
             raise
-        if self._duty.rebuilt is not None:
-            self._announce(self._duty.rebuilt)
+        for repair in self._duty.repairs:
+            self._announce(repair)
 
     async def stop(self) -> None:
         """See `Database.stop`."""
