@@ -3,7 +3,8 @@
     python -m tests.crash.first_reply --rounds 20
 
 A thousand questions wait in the queue and ten thousand documents lie on the disk; each round begins
-with the same database. Beside it the same bot with one question and no documents.
+with the same database, and a Discord without any answer. Beside it the same bot with one question
+and no documents.
 """
 
 from __future__ import annotations
@@ -62,8 +63,10 @@ def main() -> int:
         )
     ratio = _p([r.processor_s for r in full], 50) / _p([r.processor_s for r in bare], 50)
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    _say(f"ratio of the processor times {ratio:.2f}; aim p99 {AIM_S:g} s; load {load}")
-    return 0 if _p([each.taken_s for each in full], 99) <= AIM_S else 1
+    _say(f"ratio of the processor times {ratio:.2f}; load {load}")
+    met = _p([each.taken_s for each in full], 99) <= AIM_S
+    _say(f"aim: p99 of the first within {AIM_S:g} s: {'met' if met else 'MISSED'}")
+    return 0 if met else 1
 
 
 async def _measured(rounds: int, queued: int, documents: int) -> list[Round]:
@@ -128,7 +131,17 @@ async def _one(scene: Stage, kept: Path) -> Round:
         await sleep(LOOK_S)
     taken, used = monotonic() - scene.bot.started_at, scene.bot.processor_s()
     await scene.bot.kill()
+    await _take_back(scene)
     return Round(taken, used)
+
+
+async def _take_back(scene: Stage) -> None:
+    """Delete what the bot wrote: the next round must find nothing answered yet."""
+    control = scene.control
+    for channel in sorted({question.channel for question in scene.talk.asked}):
+        for message in await control.messages(channel):
+            if message["author"]["bot"] and message["deleted_at"] is None:
+                await control.call("POST", f"discord/messages/{message['id']}/delete", {})
 
 
 def _restore(data: Path, kept: Path) -> None:

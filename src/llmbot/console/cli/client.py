@@ -66,10 +66,6 @@ class Entry(Protocol):
         """Run the bot live until it ends; its exit code."""
         ...
 
-    def bot(self, simulator: str, parent: int) -> int:
-        """Run the bot on simulators, for as long as the parent lives; its exit code."""
-        ...
-
     def demo(self, options: DemoOptions) -> int:
         """Run simulators and bot until Ctrl-C; the exit code."""
         ...

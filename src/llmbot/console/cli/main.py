@@ -5,8 +5,6 @@ Imports that cost time happen inside the commands, so that the light ones answer
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +25,7 @@ from llmbot.console.cli.collect import add_collect
 from llmbot.console.cli.config import config_commands
 from llmbot.console.cli.data import data_commands
 from llmbot.console.cli.drills import drill_commands
+from llmbot.console.cli.exit_codes import exit_code_of
 from llmbot.console.cli.faults import fault_commands
 from llmbot.console.cli.incidents import add_explain, incident_commands
 from llmbot.console.cli.loadtest import add_loadtest
@@ -35,12 +34,7 @@ from llmbot.console.cli.runbooks import runbook_commands
 from llmbot.console.cli.triage import add_triage
 from llmbot.console.cli.verify import add_verify
 from llmbot.kernel.clock import SystemClock
-from llmbot.kernel.errors import LlmbotError, StartupError
 
-EXIT_DEFECT = 70
-"""A mistake of ours. Source: sysexits.h, EX_SOFTWARE."""
-
-EXIT_INTERRUPTED = 130
 EXIT_UNHEALTHY = 1
 
 DataDir = Annotated[
@@ -90,34 +84,7 @@ def command_words(entry: Entry) -> Iterator[tuple[str, ...]]:
 
 def main(entry: Entry, arguments: list[str] | None = None) -> int:
     """Run one command; the exit code. A known error is one sentence with its cure."""
-    try:
-        result = build(entry)(arguments, standalone_mode=True, prog_name="llmbot")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except LlmbotError as error:
-        return _tell(error)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except Exception as error:
-        # The operator gets a sentence and never a traceback, whatever the mistake.
-        if os.environ.get("LLMBOT_DEBUG") == "1":
-            raise
-        sys.stderr.write(
-            f"llmbot made a mistake ({type(error).__name__}). logs/application.log may tell more; "
-            "LLMBOT_DEBUG=1 shows where.\n"
-        )
-        return EXIT_DEFECT
-    return result if isinstance(result, int) else 0
-
-
-def _tell(error: LlmbotError) -> int:
-    if os.environ.get("LLMBOT_DEBUG") == "1":
-        raise error
-    words = str(error).rstrip()
-    default = LlmbotError.remedy
-    remedy = "" if error.remedy in {"", default} else f" {error.remedy}"
-    sys.stderr.write(f"{words}{remedy}\n")
-    return error.exit_code if isinstance(error, StartupError) else 1
+    return exit_code_of(lambda: build(entry)(arguments, standalone_mode=True, prog_name="llmbot"))
 
 
 def _life_commands(cli: typer.Typer, entry: Entry) -> None:
@@ -154,12 +121,6 @@ def _life_commands(cli: typer.Typer, entry: Entry) -> None:
         local = entry.local(data_dir)
         seconds = restart_and_wait(local, running_or_fail(local), SystemClock())
         typer.echo(f"Restarted: it was ready again after {seconds:.1f} s.")
-
-    @cli.command(hidden=True, help="Run the bot on simulators; started by `llmbot demo`.")
-    def bot(
-        simulator: Annotated[str, typer.Option()], parent: Annotated[int, typer.Option()]
-    ) -> None:
-        raise typer.Exit(entry.bot(simulator, parent))
 
 
 def _talk_commands(cli: typer.Typer, entry: Entry) -> None:
