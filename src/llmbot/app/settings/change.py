@@ -5,19 +5,18 @@ What may be changed is what the file may say; a change is judged whole before an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llmbot.app.settings.fields import SettingFacts
+from llmbot.app.settings.fields import SettingFacts, settings_of
 from llmbot.app.settings.reload import Reloader, Value, merged, reloadable, shortly
 from llmbot.app.settings.tree import Settings
+from llmbot.console.actions import UnknownTargetError
 from llmbot.console.facts.settings import ChangeableSetting, ChangeableSettings
 from llmbot.storage.documents.kinds import MisfitError, Problem
 
 __all__ = ["Changed", "change_settings", "changeable_of"]
 
-_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _PERSONAS = "PERSONAS"
 
 
@@ -51,6 +50,7 @@ async def change_settings(
         MisfitError: a name or a value is wrong; nothing was changed.
         NewerDocumentError: a newer llmbot wrote the file.
         StoreUnavailableError: it could not be read, or what is in force now is not durable yet.
+        UnknownTargetError: a name is no setting's.
     """
     _refuse_foreign(wanted)
     before = reloader.in_force.masked()
@@ -94,14 +94,14 @@ async def changeable_of(reloader: Reloader) -> ChangeableSettings:
 
 
 def _refuse_foreign(wanted: Mapping[str, Value | None]) -> None:
-    """What the file may say and a caller may not; neither is repeated, it may be anything.
+    """Strange names, and what the file may say but a caller may not; neither is repeated.
 
     Raises:
-        MisfitError: of these there is one.
+        MisfitError: a value would have a file read.
+        UnknownTargetError: a name is no setting's.
     """
-    if not all(_NAME.fullmatch(name) for name in wanted):
-        words = "names are made of capitals, digits and underscores"
-        raise MisfitError([Problem(("settings",), words)])
+    if not wanted.keys() <= {facts.env for facts in settings_of(Settings)}:
+        raise UnknownTargetError("setting to change", tuple(reloadable()))
     personas = str(wanted.get(_PERSONAS) or "").strip()
     if personas and not personas.startswith("{"):
         # Else whoever may call could have any file of this machine read.

@@ -17,7 +17,7 @@ const GROUPS = {
   Services: { "service/restart": "Restart a service", "discord/reconnect": "Reconnect to Discord", restart: "Restart the bot" },
   "Memory and temporary data": {
     gc: "Collect garbage", "cache/clear": "Clear the caches", "temp/cleanup": "Clean up temporary files", "race-condition/clear": "Clear the memory of processed messages",
-    "context/restart": "Restart the large-context workers", "context/retry-failed": "Retry failed chunks",
+    "context/restart": "Restart the large-context workers", "context/retry-failed": "Retry failed chunks", "context/cleanup": "Clean up after large contexts",
   },
   "Locks and limits": { "mutex/cleanup": "Clean up mutexes", "mutex/force-release": "Force a mutex open", "mutex/reset-stats": "Reset the mutex figures", "ratelimit/reset": "Reset rate limits" },
   Data: {
@@ -30,7 +30,7 @@ const GROUPS = {
     "runbooks/approve": "Approve a runbook", "incidents/note": "Add a note to an incident",
   },
   Drills: { "drills/run": "Run a drill" },
-  Tests: { "test/echo": "Echo", "test/command": "A command", "test/gemini": "One model call", "test/discord-message": "Discord message", "test/rate-limit": "Rate limit", "test/load": "Load", "test/e2e": "End to end" },
+  Tests: { "test/echo": "Echo", "test/command": "A command", "test/gemini": "One model call", "test/discord-message": "Discord message", "test/rate-limit": "Rate limit", "test/load": "Load", "test/e2e": "End to end", verify: "Validation checklist" },
 };
 const OTHERS = [["test/", "Tests"], ["drills", "Drills"], ["runbooks", "Automation"], ["incidents", "Automation"], ["circuit", "Circuit breakers"], ["datastore", "Data"], ["config", "Settings"], ["mutex", "Locks and limits"], ["queue", "Queue and workers"]];
 

@@ -1,7 +1,7 @@
 // Circuit breakers, each drawn in place: a button under somebody's finger must not vanish.
 import { act } from "./act.js";
 import { chip, fill, h, say } from "./dom.js";
-import { countdown, moment } from "./format.js";
+import { counted, countdown, moment } from "./format.js";
 
 const KINDS = { closed: "good", open: "bad", "half-open": "wait" };
 
@@ -46,5 +46,5 @@ function told(breaker, now) {
   const at = moment(breaker.nextProbeAt);
   const due = breaker.state !== "open" || at === null ? "" : at > now ? `probe in ${countdown(at - now)}` : "the next message is its probe";
   const why = breaker.state === "closed" ? "" : (breaker.lastError ?? breaker.reason);
-  return [due, breaker.held ? "held by hand" : "", why, breaker.failures ? `${breaker.failures} failures` : ""].filter(Boolean).join(" · ");
+  return [due, breaker.held ? "held by hand" : "", why, breaker.failures ? counted(breaker.failures, "failure") : ""].filter(Boolean).join(" · ");
 }

@@ -1,5 +1,5 @@
 // Any answer of the API as something to read: keys as words, figures with their units, no JSON.
-import { h } from "./dom.js";
+import { h, tableOf } from "./dom.js";
 import { bytes, fullTimeOf, humanize, joined, milliseconds, moment, number, span, timeOf } from "./format.js";
 
 const DEPTH_MAX = 5;
@@ -65,8 +65,6 @@ function list(value, key, depth) {
 
 function table(entries, named = true) {
   const keys = [...new Set(entries.flatMap(([, row]) => Object.keys(row)))];
-  return h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-    h("thead", {}, h("tr", {}, named ? h("th", { scope: "col" }, "Name") : null, keys.map((key) => h("th", { scope: "col" }, titleOf(key))))),
-    h("tbody", {}, entries.map(([name, row]) => h("tr", {}, named ? h("th", { scope: "row" }, name) : null,
-      keys.map((key) => h("td", {}, isPlain(row[key]) ? figure(key, row[key]) : details(row[key], key, DEPTH_MAX - 1))))))));
+  return tableOf([...(named ? ["Name"] : []), ...keys.map(titleOf)], entries.map(([name, row]) => h("tr", {}, named ? h("th", { scope: "row" }, name) : null,
+    keys.map((key) => h("td", {}, isPlain(row[key]) ? figure(key, row[key]) : details(row[key], key, DEPTH_MAX - 1))))));
 }

@@ -67,6 +67,15 @@ export function chip(kind, words) {
   return h("span", { class: `chip ${kind}` }, icon(kind), words);
 }
 
+/** A table of rows; where there is no room beside each other, each cell carries its title. */
+export function tableOf(titles, rows, { hidden = false, ...props } = {}) {
+  for (const row of rows) {
+    for (const [index, cell] of [...row.cells].entries()) if (titles[index] && cell.tagName === "TD") cell.dataset.label = titles[index];
+  }
+  return h("div", { class: "table-wrap", tabindex: "0" }, h("table", props,
+    h("thead", { class: hidden ? "sr-only" : null }, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows)));
+}
+
 /** Say something to who cannot see it. */
 export function announce(words) {
   byId("announcer").textContent = words;

@@ -1,7 +1,7 @@
 // Drills: break one thing on purpose, and see how soon it was noticed and mended.
 import { act } from "./act.js";
 import { get, has } from "./api.js";
-import { chip, h } from "./dom.js";
+import { chip, h, tableOf } from "./dom.js";
 import { fullTimeOf, moment, timeOf } from "./format.js";
 import { Pane } from "./pane.js";
 
@@ -24,10 +24,8 @@ function drawn({ drills, running, trouble, scores }, pane) {
     h("div", { class: "buttons" },
       running ? chip("wait", `${running} runs…`) : act.button("drills/run", null, { label: "Run a drill", then: () => pane.refresh() }),
       trouble ? h("span", { class: "failed" }, trouble) : null),
-    scores.length ? h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["Score", "Drill", "Breaks", "Noticed after", "Mended after", "Cause and runbook", "Users", "At"].map((title) => h("th", { scope: "col" }, title)))),
-      h("tbody", {}, scores.slice(0, SHOWN).map((score) => row(score, drills)))))
-      : h("p", { class: "nothing" }, "None was run yet."),
+    scores.length ? tableOf(["Score", "Drill", "Breaks", "Noticed after", "Mended after", "Cause and runbook", "Users", "At"], scores.slice(0, SHOWN).map((score) => row(score, drills)))
+      : h("p", { class: "nothing" }, "None was run yet: “Run a drill” breaks one thing, watches it mend and puts the score here."),
   ];
 }
 

@@ -38,6 +38,8 @@ export function bytes(count) {
 
 export const joined = ([figure, unit]) => `${figure} ${unit}`;
 export const number = (value) => (Number.isInteger(value) ? whole.format(value) : fine.format(value));
+/** 1 call, 2 calls. */
+export const counted = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 export const percent = (share) => `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
 export const timeOf = (seconds) => clock.format(new Date(seconds * 1000));
 export const fullTimeOf = (seconds) => full.format(new Date(seconds * 1000));

@@ -84,7 +84,7 @@ export class Hero {
   #reasons(reasons, degradation) {
     const said = reasons.map((reason) => reason.replace(/^(\w)/, (letter) => letter.toUpperCase()));
     const off = degradation?.switchedOff ?? degradation?.off ?? [];
-    if (off.length) said.push(`To spare what matters: ${off.join(", ")}`);
+    if (off.length) said.push(`To spare what matters: ${off.join(", ").replaceAll("_", " ")}`);
     if (!said.length) said.push("Every part works, and messages are answered.");
     return said;
   }

@@ -31,8 +31,10 @@ async function show({ anew = false } = {}) {
   const moved = shown !== "" && !anew;
   shown = key;
   for (const tab of byId("tabs").querySelectorAll("a")) {
-    if (tab.hash === `#${view.id}`) tab.setAttribute("aria-current", "page");
-    else tab.removeAttribute("aria-current");
+    if (tab.hash === `#${view.id}`) {
+      tab.setAttribute("aria-current", "page");
+      tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else tab.removeAttribute("aria-current");
   }
   current?.leave();
   const place = fill(byId("view"));

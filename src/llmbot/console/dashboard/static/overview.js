@@ -3,7 +3,7 @@ import { act } from "./act.js";
 import { Breakers } from "./breakers.js";
 import { chip, fill, h } from "./dom.js";
 import { Flow } from "./flow.js";
-import { bytes, joined, milliseconds, number, percent, span } from "./format.js";
+import { bytes, counted, joined, milliseconds, number, percent, span } from "./format.js";
 import { Happenings } from "./happenings.js";
 import { Spark } from "./spark.js";
 import { meter, Tile } from "./tiles.js";
@@ -122,7 +122,7 @@ export class Overview {
     const sum = stages.reduce((all, [, value]) => all + value, 0) || 1;
     const key = stages.map(([, value]) => Math.round((value / sum) * 50)).join();
     this.tiles.times.show({
-      figure, unit: `${unit} at p95`, facts: `p50 ${ms(total.p50)} · ${number(total.count)} answers in 5 min`,
+      figure, unit: `${unit} at p95`, facts: `p50 ${ms(total.p50)} · ${counted(total.count, "answer")} in 5 min`,
       more: this.stageKey === key ? undefined : [stageBar(stages, sum), h("ul", { class: "stage-key" }, stages.map(([name, value]) => h("li", { class: `stage-${name}` }, `${name} ${ms(value)}`)))],
     });
     this.stageKey = key;
@@ -170,7 +170,7 @@ export class Overview {
     const row = (name, isReady) => {
       const known = figures[name] ?? {};
       return h("li", {}, chip(isReady ? "good" : "pause", isReady ? "ready" : "held back"), h("strong", {}, name), h("span", { class: "row-facts" }, [
-        known.calls ? `${number(known.calls)} calls` : "not asked yet",
+        known.calls ? counted(known.calls, "call") : "not asked yet",
         known.errors ? `${number(known.errors)} failed` : "",
         known.firstWords?.count ? `first words ${ms(known.firstWords.p95)} at p95` : "",
         ...Object.entries(known.quota ?? {}).map(([window, quota]) => `${number(quota.remaining)} of ${number(quota.limit)} left this ${window}`),

@@ -2,8 +2,8 @@
 import { act } from "./act.js";
 import { get, has } from "./api.js";
 import { details } from "./details.js";
-import { chip, h } from "./dom.js";
-import { moment, timeOf } from "./format.js";
+import { chip, h, tableOf } from "./dom.js";
+import { counted, moment, timeOf } from "./format.js";
 import { Pane } from "./pane.js";
 
 const MODES = {
@@ -58,14 +58,12 @@ export class RunbookPanes {
     return new Pane("Runbooks", {
       about: "Each names the causes that it mends and the steps that it takes; trusted is what it earned in this life of the bot.",
       read: async () => ({ ...(await get("/api/runbooks")), trust: earned((await get("/api/runbooks/history")).runs) }),
-      draw: ({ runbooks, trust }) => h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-        h("thead", {}, h("tr", {}, ["Runbook", "For", "Steps", "State", "Trust", ""].map((title) => h("th", { scope: "col" }, title)))),
-        h("tbody", {}, Object.values(runbooks).map((book) => h("tr", {},
+      draw: ({ runbooks, trust }) => tableOf(["Runbook", "For", "Steps", "State", "Trust", ""], Object.values(runbooks).map((book) => h("tr", {},
           h("th", { scope: "row" }, book.title, h("div", { class: "small" }, book.name)), h("td", {}, book.causes.join(", ")), h("td", {}, book.steps.join(" → ") || h("span", { class: "small" }, book.people?.join(" ") || "–")),
           h("td", {}, book.setAside ? chip("pause", `set aside: ${book.setAside}`) : book.asks.length ? chip("warn", `asks: ${book.asks.join(", ")}`) : chip("good", "ready")),
           h("td", {}, trust[book.name] ?? "–"),
           h("td", {}, h("div", { class: "buttons" }, this.dryRun(book.name), this.run(book.name),
-            book.asks.length || book.setAside ? act.button("runbooks/approve", book.name, { label: "Approve", then: () => this.#again(), "aria-label": `Approve ${book.name}` }) : null))))))),
+            book.asks.length || book.setAside ? act.button("runbooks/approve", book.name, { label: "Approve", then: () => this.#again(), "aria-label": `Approve ${book.name}` }) : null))))),
     });
   }
 
@@ -73,12 +71,10 @@ export class RunbookPanes {
     if (!has("GET", "/api/runbooks/history")) return null;
     return new Pane("Runs", {
       read: "/api/runbooks/history", every: EVERY_S,
-      draw: ({ runs }) => (runs.length ? h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-        h("thead", {}, h("tr", {}, ["At", "Runbook", "For", "By", "Outcome", "Steps"].map((title) => h("th", { scope: "col" }, title)))),
-        h("tbody", {}, runs.slice(0, RUNS_SHOWN).map((run) => h("tr", {},
+      draw: ({ runs }) => (runs.length ? tableOf(["At", "Runbook", "For", "By", "Outcome", "Steps"], runs.slice(0, RUNS_SHOWN).map((run) => h("tr", {},
           h("td", {}, timeOf(moment(run.at))), h("th", { scope: "row" }, run.runbook), h("td", {}, [run.cause, run.subjects].flat().filter(Boolean).join(", ")), h("td", {}, run.by || "itself"),
           h("td", {}, chip(OUTCOMES[run.outcome] ?? "wait", run.outcome), run.reason ? h("div", { class: "small" }, run.reason) : null),
-          h("td", {}, run.steps.length ? h("details", {}, h("summary", { class: "small" }, `${run.steps.length} steps`), h("ol", { class: "timeline" }, run.steps.map(step))) : "–")))))) : h("p", { class: "nothing" }, "No runbook has run yet.")),
+          h("td", {}, run.steps.length ? h("details", {}, h("summary", { class: "small" }, counted(run.steps.length, "step")), h("ol", { class: "timeline" }, run.steps.map(step))) : "–")))) : h("p", { class: "nothing" }, "No runbook has run yet.")),
     });
   }
 }

@@ -2,7 +2,7 @@
 import { act } from "./act.js";
 import { find } from "./actions.js";
 import { filled, post } from "./api.js";
-import { chip, fill, h, openDialog } from "./dom.js";
+import { chip, fill, h, openDialog, tableOf } from "./dom.js";
 import { bytes, fullTimeOf, joined, moment, span } from "./format.js";
 import { store } from "./store.js";
 
@@ -28,12 +28,10 @@ async function show(name, then) {
 }
 
 function table(name, versions, then) {
-  return h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["State", "Saved", "Age", "Size", ""].map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, versions.map((version) => {
+  return tableOf(["State", "Saved", "Age", "Size", ""], versions.map((version) => {
       const at = moment(version.savedAt);
       const good = ["valid", "edited"].includes(version.status);
       return h("tr", {}, h("td", {}, chip(good ? "good" : "bad", version.status)), h("th", { scope: "row" }, fullTimeOf(at)), h("td", {}, span(store.now() - at)), h("td", {}, joined(bytes(version.bytes))),
         h("td", {}, good ? act.button("datastore/restore", name, { word: "Restore", label: "Restore", values: { at: version.savedAt }, then, "aria-label": `Restore the version of ${fullTimeOf(at)}` }) : null));
-    }))));
+    }));
 }

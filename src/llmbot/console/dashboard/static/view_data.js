@@ -3,7 +3,7 @@ import { act } from "./act.js";
 import { find } from "./actions.js";
 import { get, post } from "./api.js";
 import { details } from "./details.js";
-import { chip, h } from "./dom.js";
+import { chip, h, tableOf } from "./dom.js";
 import { bytes, fullTimeOf, joined, moment, number, span } from "./format.js";
 import { Pane, Panes } from "./pane.js";
 import { store } from "./store.js";
@@ -57,17 +57,15 @@ function files({ files: all, count, otherFiles }, pane) {
 }
 
 function table(entries, pane) {
-  return h("div", { class: "table-wrap", tabindex: "0" }, h("table", { class: "files" },
-    h("thead", {}, h("tr", {}, ["State", "File", "Size", "Saved", "Older versions", ""].map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, entries.map(([name, file]) => {
+  return tableOf(["State", "File", "Size", "Saved", "Older versions", ""], entries.map(([name, file]) => {
       const at = moment(file.savedAt);
       const { valid: good, status, bytes: size, generations, savedAt: _, ...rest } = file;
       return h("tr", {}, h("td", {}, chip(good ? "good" : "bad", status)),
-        h("td", {}, h("details", {}, h("summary", {}, h("strong", {}, name)), details(rest)), file.problem ? h("p", { class: "failed small" }, file.problem) : null),
+        h("th", { scope: "row" }, h("details", {}, h("summary", {}, name), details(rest)), file.problem ? h("p", { class: "failed small" }, file.problem) : null),
         h("td", {}, joined(bytes(size))), h("td", { title: at === null ? "" : fullTimeOf(at) }, at === null ? "–" : `${span(store.now() - at)} ago`), h("td", {}, number(generations)),
         h("td", {}, h("div", { class: "buttons" },
           act.button("datastore/validate", name, { label: "Validate", then: () => pane.refresh(), "aria-label": `Validate ${name}` }),
           act.button("datastore/recover", name, { label: "Recover", asks: true, then: () => pane.refresh(), "aria-label": `Recover ${name}` }),
           versionsButton(name, { then: () => pane.refresh() }))));
-    }))));
+    }), { class: "files" });
 }

@@ -4,7 +4,7 @@ import { get, has, post } from "./api.js";
 import { details } from "./details.js";
 import { chip, fill, h, icon } from "./dom.js";
 import { drillsPane } from "./drills.js";
-import { fullTimeOf, moment, number, percent, span, timeOf } from "./format.js";
+import { counted, fullTimeOf, moment, number, percent, span, timeOf } from "./format.js";
 import { Pane } from "./pane.js";
 import { RunbookPanes } from "./runbooks.js";
 import { store } from "./store.js";
@@ -48,7 +48,7 @@ export class IncidentsView {
       diagnosis.storm ? h("p", {}, chip("bad", "storm"), " So much goes wrong at once that only what is safe is done automatically.") : null,
       diagnosis.well ? h("p", {}, chip("good", "well"), " No sensor finds a cause for concern.") : diagnosis.causes.map((cause) => this.#cause(cause)),
       diagnosis.conditions?.length ? h("div", {}, h("h3", {}, "Conditions that last"), h("ul", { class: "rows" }, diagnosis.conditions.map((each) => h("li", {}, chip("warn", "lasts"), h("strong", {}, each.name), h("span", { class: "row-facts" }, each.evidence))))) : null,
-      h("details", {}, h("summary", { class: "small" }, `${Object.keys(diagnosis.sensors ?? {}).length} sensors`), details(diagnosis.sensors ?? {})));
+      h("details", {}, h("summary", { class: "small" }, counted(Object.keys(diagnosis.sensors ?? {}).length, "sensor")), details(diagnosis.sensors ?? {})));
   }
 
   #cause(cause) {

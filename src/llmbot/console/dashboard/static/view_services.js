@@ -2,7 +2,7 @@
 import { act } from "./act.js";
 import { has } from "./api.js";
 import { details } from "./details.js";
-import { chip, h } from "./dom.js";
+import { chip, h, tableOf } from "./dom.js";
 import { fullTimeOf, joined, milliseconds, moment, number, span } from "./format.js";
 import { Pane, Panes } from "./pane.js";
 import { store } from "./store.js";
@@ -35,23 +35,19 @@ export class ServicesView extends Panes {
 function mutexes({ mutexes: all }) {
   const ms = (value) => joined(milliseconds(value));
   if (!Object.keys(all).length) return h("p", { class: "nothing" }, "None was taken yet.");
-  return h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Holder", "Mutex", "Waiting", "Taken", "Contended", "Longest wait", "Longest hold"].map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, Object.entries(all).map(([name, { holder, waiters, figures }]) => h("tr", {},
+  return tableOf(["Holder", "Mutex", "Waiting", "Taken", "Contended", "Longest wait", "Longest hold"], Object.entries(all).map(([name, { holder, waiters, figures }]) => h("tr", {},
       h("td", {}, holder ? chip(holder.gone ? "bad" : "wait", `${holder.gone ? "gone" : holder.reason || "held"} · ${ms(holder.heldForMs)}`) : chip("good", "free")), h("th", { scope: "row" }, name),
       h("td", { title: waiters.map((each) => `${each.reason}: ${ms(each.waitsForMs)}`).join("\n") }, number(waiters.length)), h("td", {}, number(figures.acquisitions)), h("td", {}, number(figures.contended)),
-      h("td", {}, ms(figures.waitMaxMs)), h("td", {}, ms(figures.holdMaxMs)))))));
+      h("td", {}, ms(figures.waitMaxMs)), h("td", {}, ms(figures.holdMaxMs)))));
 }
 
 function services(all) {
-  return h("div", { class: "table-wrap", tabindex: "0" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["State", "Service", "Since", "Started in", "Restarts", "Last error", ""].map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, Object.entries(all).map(([name, service]) => {
+  return tableOf(["State", "Service", "Since", "Started in", "Restarts", "Last error", ""], Object.entries(all).map(([name, service]) => {
       const since = moment(service.since);
       return h("tr", {}, h("td", {}, chip(KINDS[service.health] ?? "wait", service.trouble || service.state)), h("th", { scope: "row" }, name),
         h("td", { title: since === null ? "" : fullTimeOf(since) }, since === null ? "–" : span(store.now() - since)),
         h("td", {}, joined(milliseconds(service.lastStartMs))), h("td", {}, `${service.restarts} · tasks ${service.taskRestarts}`),
         h("td", {}, service.lastError || "–"),
         h("td", {}, act.button("service/restart", name, { label: "Restart", "aria-label": `Restart ${name}` })));
-    }))));
+    }));
 }

@@ -1,6 +1,6 @@
 // Settings: what can be changed now, with its versions; and all that is in force, secrets as set or missing.
 import { get } from "./api.js";
-import { chip, fill, h } from "./dom.js";
+import { chip, fill, h, tableOf } from "./dom.js";
 import { Pane, Panes } from "./pane.js";
 import { changeableRows } from "./settings_edit.js";
 import { versionsButton } from "./versions.js";
@@ -40,8 +40,7 @@ function found(rows, titles, kind) {
     const words = filter.value.trim().toLowerCase();
     for (const row of rows) row.hidden = words !== "" && (row.className === "group" || !row.textContent.toLowerCase().includes(words));
   });
-  return [filter, h("div", { class: "table-wrap", tabindex: "0" }, h("table", { class: `settings ${kind}` },
-    h("thead", { class: "sr-only" }, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows)))];
+  return [filter, tableOf(titles, rows, { hidden: true, class: `settings ${kind}` })];
 }
 
 function draw(answer) {
