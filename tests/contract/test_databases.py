@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.errors import (
@@ -166,7 +167,7 @@ class Gate:
 
     def __call__(self, _: Session) -> None:
         self.entered.set()
-        assert self._open.wait(30)
+        assert self._open.wait(PATIENCE_S)
 
     def open(self) -> None:
         self._open.set()

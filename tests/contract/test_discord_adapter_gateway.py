@@ -356,10 +356,9 @@ async def test_spent_identify_budget_is_respected() -> None:
     """Without identifies left the bot waits for the day to end rather than identify."""
     settings = DiscordSettings(rate_limits=False, identify_limit=1)
     async with running(settings) as at, connected(at.base) as bot:
+        told = bot.bus.expect(GatewayChanged, lambda e: "identify budget" in e.detail)
         await at.control("POST", "gateway", action="invalidate", resumable=False)
-        waiting = await bot.bus.wait_for(
-            GatewayChanged, lambda e: "identify budget" in e.detail, timeout_s=PATIENCE_S
-        )
+        waiting = await soon(told)
         assert waiting.state == "waiting"
         assert bot.connection.facts().identifies == 1
 

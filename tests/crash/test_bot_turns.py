@@ -19,6 +19,7 @@ import pytest
 from tests.crash.harness.steps import MortalDiscord, SteppedLoop, begin_counting, copy_disk
 from tests.support.conversation import Talk, talk
 from tests.support.discord import MemoryDiscord
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.jobs import ENDED
@@ -164,7 +165,7 @@ class World:
         await t.inbox.drain()
         facts = {line.fact for line in await t.store.story(message_id)}
         if not facts & ENDED and (facts or not self.flow.command):
-            await asyncio.wait_for(end, 10)
+            await asyncio.wait_for(end, PATIENCE_S)
         end.cancel()
 
     def judge(self, where: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.conversation import UNHURRIED, talk
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
+from tests.support.waiting import until
 
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.jobs import JobState
@@ -164,7 +165,7 @@ async def test_an_edit_while_the_answer_waits_for_discord_is_answered(tmp_path: 
         stuck = t.bus.expect(JobFailed, lambda e: e.code == DiscordUnavailableError.code)
         t.inbox.on_message(inbound, None)
         await stuck
-        await t.store.tell(inbound.message_id, "looked", "")  # it waits, and is durable so
+        await until(lambda: t.queue.waiting(inbound.message_id))
         t.inbox.on_message_edited(100, inbound.message_id, "two")
         waiting = t.queue.waiting(inbound.message_id)
         assert waiting is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.app.cli_entry import AppEntry
 from llmbot.console.cli.chat import Replies, Saying, chat
@@ -19,7 +20,7 @@ from llmbot.console.cli.main import main
 from llmbot.kernel.clock import SystemClock
 from llmbot.simulators.server import Simulators, SimulatorSettings
 
-SAYING = Saying("hello", "ada", "general", "", direct=False, files=(), timeout_s=20)
+SAYING = Saying("hello", "ada", "general", "", direct=False, files=(), timeout_s=PATIENCE_S)
 HEADERS = {"Authorization": "Bot simulated-token"}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support.disk import WatchedDisk
 from tests.support.documents import KINDS, NOTE, ONE, PLAIN, Heard, Note, note, shelf
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.errors import DefectError, ShuttingDownError, StoreUnavailableError
@@ -118,7 +119,7 @@ async def test_a_put_is_seen_before_it_is_durable(tmp_path: Path) -> None:
 
         def wait(_number: int, name: str) -> None:
             if name == "sync":
-                go_on.wait(10)
+                go_on.wait(PATIENCE_S)
 
         rig.disk.before = wait
         saving = rig.store.put(ONE, note(1))

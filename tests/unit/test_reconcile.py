@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.support.conversation import Talk, talk
 from tests.support.discord import MemoryDiscord
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.jobs import Job, JobState, Priority
 from llmbot.conversation.ledger.entries import Ledger
@@ -114,7 +115,7 @@ async def test_the_next_round_comes_soon_where_a_late_call_may_land(tmp_path: Pa
         job = await t.queue.next()
         again = t.bus.expect(Reconciled)
         judge.delivered(job, "You said: hello")
-        await asyncio.wait_for(again, 10)
+        await asyncio.wait_for(again, PATIENCE_S)
         rounds.cancel()
         await asyncio.wait((rounds,))
 
