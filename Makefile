@@ -64,7 +64,7 @@ soak: install-dev ## Talk for hours and see whether memory, descriptors or tasks
 	@$(BIN)/python -m benchmarks.soak --hours $(or $(HOURS),6) $(ARGS)
 
 # Where Python may not write its bytecode (ops/llmbot.service; PYTHONDONTWRITEBYTECODE) each start
-# would compile all it loads: two thirds of its time, and 25 MiB. Whoever installs does it once.
+# would compile all it loads: most of its time, and 24 MiB. Whoever installs does it once.
 install: $(VENV)/.installed
 	@$(BIN)/python -m compileall -q src/llmbot
 

@@ -12,8 +12,9 @@ from llmbot.kernel.clock import SystemClock
 
 T = TypeVar("T")
 
-_LOOK_S = 0.05
-_WRITE_EVERY = 10
+_LOOK_S = 0.01
+"""A stop of the loop is seen but for what of it falls into a look's pause."""
+_WRITE_EVERY = 50
 _CLOCK = SystemClock()
 
 

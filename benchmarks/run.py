@@ -20,7 +20,7 @@ import orjson
 import uvloop
 from benchmarks.contender import NAMES, contender, pin
 from benchmarks.report import CHECKS, aims, conditions, medians, table
-from benchmarks.scenarios import Figures, Sizes, burst, flood, growth, paced, warm_up
+from benchmarks.scenarios import Figures, Sizes, burst, flood, growth, lag, paced, warm_up
 from benchmarks.stage import Stage
 
 FULL = Sizes(
@@ -58,6 +58,8 @@ async def one_round(name: str, sizes: Sizes, *, pinned: bool) -> Figures:
             gc.collect()
             for scenario in (paced, flood, burst):
                 figures |= await scenario(stage, bot, sizes)
+            if name == "llmbot":
+                figures |= await lag(stage, bot, sizes, Path(place) / "data")
             return figures
     finally:
         await stage.stop()

@@ -6,15 +6,19 @@ those whose reply holds more or other than it; both must be 0 for the other figu
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import linear_regression
 
+import httpx2
 from benchmarks.contender import Contender
 from benchmarks.stage import Exchange, Stage
 
 from llmbot.kernel.clock import SystemClock
+from llmbot.storage.instance import read_instance
 
 CHANNELS = 50
 _AFTER_S = 1.5
@@ -22,6 +26,8 @@ _AFTER_S = 1.5
 _QUIET_S = 12.0
 """Longer than any wait that Discord's limits ask for here: nothing will come any more."""
 _LOOK_S = 0.05
+_BACKUP_EVERY_S = 1.0
+_BACKUP_S_MAX = 60.0
 _CLOCK = SystemClock()
 
 Figures = dict[str, float]
@@ -181,6 +187,40 @@ async def burst(stage: Stage, bot: Contender, sizes: Sizes) -> Figures:
     await countdown.wait(sizes.deadline_s)
     stage.limit(real=False)
     return meter.figures("burst", stage.take_exchanges())
+
+
+async def lag(stage: Stage, bot: Contender, sizes: Sizes, data: Path) -> Figures:
+    """How late the loop is in a flood while database and documents are backed up all the time."""
+    facts = read_instance(data)
+    assert facts is not None
+    backups = 0
+
+    async def back_up() -> None:
+        nonlocal backups
+        async with httpx2.AsyncClient(base_url=facts.http_address, timeout=_BACKUP_S_MAX) as api:
+            while True:
+                answer = await api.post("/api/admin/datastore/backup")
+                answer.raise_for_status()
+                backups += 1
+                await _CLOCK.sleep(_BACKUP_EVERY_S)
+
+    before = len(bot.lags_ms())
+    task = asyncio.create_task(back_up(), name="backups")
+    try:
+        flooded = await flood(stage, bot, sizes)
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+    if not task.cancelled():
+        task.result()  # a backup was refused
+    lags = bot.lags_ms()[before:]
+    shares = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "worst": 1.0}
+    return {
+        "lag.unanswered": flooded["flood.unanswered"],
+        "lag.wrong": flooded["flood.wrong"],
+        "lag.backups": float(backups),
+        **{f"lag.{name}_ms": percentile(lags, share) for name, share in shares.items()},
+    }
 
 
 async def growth(stage: Stage, bot: Contender, sizes: Sizes) -> Figures:
