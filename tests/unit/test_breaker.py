@@ -444,6 +444,19 @@ def test_a_long_outage_overflows_nothing() -> None:
     assert bench.breaker.retry_after() == 16
 
 
+def test_what_a_person_opens_for_a_time_is_held_until_then() -> None:
+    """Automation sees that a hand holds it, and from the probe on that none does."""
+    bench = Bench()
+    bench.breaker.trip("by an operator", for_s=30, by_hand=True)
+    assert bench.breaker.facts().held
+    assert bench.breaker.facts().next_probe_at is not None
+    bench.clock.advance(30)
+    bench.breaker.enter()
+    assert not bench.breaker.facts().held
+    bench.breaker.trip("the provider is gone", for_s=30)
+    assert not bench.breaker.facts().held
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

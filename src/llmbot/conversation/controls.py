@@ -157,7 +157,7 @@ class Controls:
             UnknownBreakerError: there is none of this name.
         """
         breaker = self._breaker(name)
-        breaker.trip(reason, for_s=for_s)
+        breaker.trip(reason, for_s=for_s, by_hand=True)
         return breaker.facts()
 
     def reset_breaker(self, name: str, reason: str) -> BreakerFacts:

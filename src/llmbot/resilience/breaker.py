@@ -115,6 +115,7 @@ class CircuitBreaker:
         self._state = BreakerState.CLOSED
         self._generation = 0
         self._reason = "started"
+        self._by_hand = False
         self._window: deque[tuple[float, str]] = deque()
         self._failures = 0
         self._slow = 0
@@ -183,14 +184,18 @@ class CircuitBreaker:
 
     # ── by hand ─────────────────────────────────────────────────────────────────────────────────
 
-    def trip(self, reason: str, *, for_s: float | None = None) -> None:
-        """Open at once: for some seconds until the next probe, or until it is reset by hand."""
+    def trip(self, reason: str, *, for_s: float | None = None, by_hand: bool = False) -> None:
+        """Open at once: for some seconds until the next probe, or until it is reset by hand.
+
+        What a person opens, with `by_hand`, nothing automatic resets before its time.
+        """
         now = self._clock.monotonic()
         self._opened_at = now
         self._next_probe_at = inf if for_s is None else now + for_s
         self._probe = None
         self._total["opened"] += 1
         self._change(BreakerState.OPEN, reason)
+        self._by_hand = by_hand
 
     def reset(self, reason: str) -> None:
         """Close and forget what was counted in the window."""
@@ -217,7 +222,7 @@ class CircuitBreaker:
             if is_open and self._opened_at is not None
             else None,
             next_probe_at=probes_at,
-            held=is_open and self._next_probe_at == inf,
+            held=is_open and (self._by_hand or self._next_probe_at == inf),
             reason=self._reason,
             last_error=self._last_error,
             counts=BreakerCounts(**self._total),
@@ -339,6 +344,7 @@ class CircuitBreaker:
 
     def _change(self, after: BreakerState, reason: str) -> None:
         before, self._state = self._state, after
+        self._by_hand = False
         self._generation += 1
         if before is after is BreakerState.CLOSED:
             return  # a reset of a closed breaker only clears its window

@@ -93,9 +93,9 @@ class BreakerFacts:
     consecutive_failures: int
     opened_at: float | None
     next_probe_at: float | None
-    """None while closed, and while held open by hand."""
+    """None while closed, and while held open without an end."""
     held: bool
-    """Tripped by hand, and open until it is reset by hand."""
+    """Tripped by hand, and open until its time is over or it is reset by hand."""
     reason: str
     """Why it came to this state."""
     last_error: str | None

@@ -136,7 +136,7 @@ class _Switches:
         before = self._states()
         seconds = _seconds(asked.options.get("seconds"))
         for breaker in self._bot.mechanisms.breakers.all():
-            breaker.trip(asked.reason, for_s=seconds)
+            breaker.trip(asked.reason, for_s=seconds, by_hand=True)
         after = self._states()
         still = [name for name, state in after.items() if state != BreakerState.OPEN]
         if still:
