@@ -52,7 +52,7 @@ async def _burst(stage: Stage) -> AsyncIterator[None]:
         user = CROWD[number % len(CROWD)]
         body = {"user": f"{user}-{number}", "channel": user, "mention_bot": True}
         # So many seconds of a worker each: no machine is so slow that they would not pile up.
-        words = {"content": f"How many are we? I am number {number}. [[wait:0.8]]"}
+        words = {"content": f"How many are we? I am number {number}. [[wait:0.4]]"}
         async with limit:
             said = await stage.ask("POST", "/_sim/discord/say", body | words)
         stage.said.append(str(said["id"]))

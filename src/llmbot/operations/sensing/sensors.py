@@ -35,7 +35,10 @@ class SensorSettings:
     silent_least: int = 2
     queue_share: tuple[float, float] = (0.8, 0.5)
     queue_age_s: tuple[float, float] = (60.0, 20.0)
-    queue_drain_s: tuple[float, float] = (30.0, 15.0)
+    queue_drain_s: tuple[float, float] = (20.0, 10.0)
+    """Who would wait longer than 30 s (QUEUE_WAIT_MAX_S) is turned away: the queue that makes it so
+    hardly grows beyond, and the alarm must come before.
+    """
     fresh_s: float = 10.0
     """Span of response times that tell of now; the alarm needs the minute, too."""
     files_refused: int = 3
