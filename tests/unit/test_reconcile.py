@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.support.conversation import Talk, talk
-from tests.support.discord import MemoryDiscord
+from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.jobs import Job, JobState, Priority
@@ -168,3 +168,54 @@ async def test_other_peoples_messages_are_never_touched(tmp_path: Path) -> None:
         await judge.look()
         assert (await judge.look()).mended == 0
         assert theirs in t.discord.channels[100]
+
+
+async def test_a_notice_that_a_busy_channel_hid_is_taken_away(tmp_path: Path) -> None:
+    """What a dead process sent too far below the question to be found goes, however many rounds.
+
+    A round reads only so much: the next goes on where it broke off.
+    """
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        asked = t.question("hello")
+        await t.store.claim(asked, Priority.USER, None)
+        for _ in range(1100):
+            discord.seed(ChannelMessage(next(t.ids), 100, 8, "bob", "a busy channel"))
+        notice = ChannelMessage(
+            next(t.ids), 100, OUR_ID, "bot", "In line.", author_is_us=True,
+            reply_to=asked.message_id,
+        )  # fmt: skip
+        discord.seed(notice)
+        for _ in range(150):
+            discord.seed(ChannelMessage(next(t.ids), 100, 8, "bob", "a busy channel"))
+    async with talk(tmp_path / "db", discord=discord) as t:
+        await t.delivered(asked.message_id)
+        await t.store.tell(asked.message_id, "looked", "")
+        assert len(discord.ours(100, asked.message_id)) == 2
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        judge = reconciler(t, replace(AT_ONCE, calls_max=9))
+        assert (await judge.look()).mended == 0
+        assert (await judge.look()).mended == 1
+        assert t.reply(asked.message_id) == "You said: hello"
+        discord.calls.clear()
+        await judge.look()
+        assert "message" not in discord.calls, "what was proven is not looked at again"
+
+
+async def test_what_stands_for_a_reply_that_is_gone_is_left(tmp_path: Path) -> None:
+    """After a kill, too, the last message that answers a question is never taken for a surplus."""
+    async with talk(tmp_path / "db", running=False) as t:
+        asked = t.question("hello")
+        await t.store.claim(asked, Priority.USER, None)
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord) as t:
+        await t.delivered(asked.message_id)
+        await t.store.tell(asked.message_id, "looked", "")
+        (ours,) = discord.ours(100, asked.message_id)
+        discord.seed(replace(ours, id=ours.id + 1))
+        await discord.delete(100, ours.id)
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        judge = reconciler(t)
+        await judge.look()
+        await judge.look()
+        assert t.reply(asked.message_id) == "You said: hello"

@@ -28,6 +28,8 @@ class Entry:
     parts: tuple[int, ...]
     text: str = ""
     """The whole reply, while it is not proven that it stands; empty where it is not kept."""
+    ended_s: float = 0.0
+    """When that reply was brought to its end, in epoch seconds; 0.0 where it was not asked for."""
 
 
 class Ledger:
@@ -65,11 +67,15 @@ class Ledger:
 
         def work(session: Session) -> list[Entry]:
             rows = session.execute(
-                "SELECT message_id, channel_id, answer FROM jobs WHERE answer IS NOT NULL "
-                "AND state IN ('done', 'noticed') AND updated_s < ? ORDER BY message_id LIMIT ?",
+                "SELECT message_id, channel_id, answer, updated_s FROM jobs "
+                "WHERE answer IS NOT NULL AND state IN ('done', 'noticed') AND updated_s < ? "
+                "ORDER BY message_id LIMIT ?",
                 (before_s, limit),
             )
-            return [replace(_entry(session, int(m), int(c)), text=_text(t)) for m, c, t in rows]
+            return [
+                replace(_entry(session, int(m), int(c)), text=_text(t), ended_s=float(at))
+                for m, c, t, at in rows
+            ]
 
         return await self._db.read(work)
 

@@ -12,44 +12,23 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.ledger.entries import Entry, Ledger
 from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.ledger.proofs import Proofs
+from llmbot.conversation.ledger.rounds import KINDS, ReconcileSettings, Round, Standing
 from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.missed.rereading import QuestionDamaged, reread
 from llmbot.conversation.ports import DiscordRest
 from llmbot.conversation.queue import JobQueue
-from llmbot.conversation.splitting import split_message
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import EventBus, Level
-from llmbot.kernel.ids import snowflake_at
 
 __all__ = ["ReconcileFacts", "ReconcileSettings", "Reconciled", "Reconciler"]
-
-_PAGE = 100
-_KINDS = ("lost", "doubled", "cut")
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileSettings:
-    """How often and how far; times in seconds."""
-
-    first_after_s: float = 20.0
-    every_s: float = 240.0
-    window_s: float = 900.0
-    """Messages asked earlier are settled."""
-    settled_s: float = 30.0
-    """What changed later than so long ago may still be under way."""
-    messages_max: int = 300
-    calls_max: int = 20
-    """Calls to Discord in one round; what is left is looked at in the next."""
-    pages_per_channel_max: int = 3
-    texts_max: int = 300
-    """Answers whose text is kept in memory for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +72,6 @@ class ReconcileFacts:
     """When the last round ended, in seconds since the Unix epoch."""
 
 
-@dataclass(slots=True)
-class _Round:
-    """What one round finds."""
-
-    found: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
-    mended: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
-    removed: int = 0
-    calls: int = 0
-    complete: bool = True
-
-
 class Reconciler:
     """Owns the rounds; `run` is its task."""
 
@@ -127,6 +95,8 @@ class Reconciler:
         self._bus = bus
         self._clock = clock
         self._settings = settings or ReconcileSettings()
+        self._standing = Standing(rest)
+        self._proofs = Proofs(rest, store, ledger, self._settings)
         self._texts: OrderedDict[int, str] = OrderedDict()
         self._suspects: set[tuple[int, int]] = set()
         self._facts = ReconcileFacts()
@@ -172,13 +142,15 @@ class Reconciler:
             StoreUnavailableError: the ledger could not be read.
         """
         settings, now = self._settings, self._clock.wall()
-        current = _Round()
+        current = Round()
         suspects: set[tuple[int, int]] = set()
         entries = await self._ledger.recent(
             now - settings.window_s, now - settings.settled_s, settings.messages_max
         )
         await self._take_up_orphans(current, suspects)
-        await self._prove(current)
+        self._doubt.clear()
+        if not await self._proofs.look(now, current):
+            self._doubt.set()
         by_channel: dict[int, list[Entry]] = {}
         for entry in entries:
             by_channel.setdefault(entry.channel_id, []).append(entry)
@@ -195,7 +167,7 @@ class Reconciler:
 
     # ── open, and in nobody's hand ──────────────────────────────────────────────────────────────
 
-    async def _take_up_orphans(self, current: _Round, suspects: set[tuple[int, int]]) -> None:
+    async def _take_up_orphans(self, current: Round, suspects: set[tuple[int, int]]) -> None:
         """What is open in the ledger and known to nobody, twice in a row, waits again."""
         before_s = self._clock.wall() - self._settings.settled_s
         for message_id in await self._ledger.unended(before_s, self._settings.messages_max):
@@ -229,55 +201,17 @@ class Reconciler:
             return None
         return job
 
-    # ── what an earlier life may have overwritten ───────────────────────────────────────────────
-
-    async def _prove(self, current: _Round) -> None:
-        """Replies that were brought to their end after a kill: do they stand as delivered?
-
-        A call that the dead process had under way may land after the last one of its successor.
-        Their texts are kept until they were looked at once, for no longer than the window.
-        """
-        settings, now = self._settings, self._clock.wall()
-        self._doubt.clear()
-        entries = await self._ledger.unproven(now - settings.settled_s, settings.messages_max)
-        by_channel: dict[int, list[Entry]] = {}
-        for entry in entries:
-            by_channel.setdefault(entry.channel_id, []).append(entry)
-        proven: list[int] = []
-        for channel_id, members in by_channel.items():
-            if current.calls < settings.calls_max:
-                with contextlib.suppress(LlmbotError):
-                    proven += await self._prove_in(channel_id, members, current)
-        oldest = snowflake_at(now - settings.window_s)
-        proven += [entry.message_id for entry in entries if entry.message_id < oldest]
-        if len(proven) < len(entries):
-            self._doubt.set()
-        if proven:
-            await self._store.proven(proven)
-
-    async def _prove_in(
-        self, channel_id: int, entries: Sequence[Entry], current: _Round
-    ) -> list[int]:
-        first = min((part for entry in entries for part in entry.parts), default=0)
-        page, whole = await self._read(channel_id, first - 1, current) if first else ([], True)
-        standing = {message.id: message for message in page}
-        proven: list[int] = []
-        for entry in entries:
-            if whole or all(part <= page[-1].id for part in entry.parts):
-                await self._compare_texts(entry, entry.text, standing, current)
-                proven.append(entry.message_id)
-        return proven
-
     # ── what stands in a channel ────────────────────────────────────────────────────────────────
 
     async def _look_at(
         self,
         channel_id: int,
         entries: Sequence[Entry],
-        current: _Round,
+        current: Round,
         suspects: set[tuple[int, int]],
     ) -> None:
-        page, whole = await self._read(channel_id, min(e.message_id for e in entries), current)
+        first, pages = min(e.message_id for e in entries), self._settings.pages_per_channel_max
+        page, whole = await self._standing.read(channel_id, first, current, pages)
         reached = page[-1].id if page and not whole else None
         for entry in entries:
             if reached is not None and max(entry.parts, default=entry.message_id) >= reached:
@@ -286,24 +220,11 @@ class Reconciler:
             mine = [m for m in page if m.author_is_us and _answers(m, entry)]
             await self._compare(entry, mine, current, suspects)
 
-    async def _read(
-        self, channel_id: int, after: int, current: _Round
-    ) -> tuple[list[ChannelMessage], bool]:
-        found: list[ChannelMessage] = []
-        for _ in range(self._settings.pages_per_channel_max):
-            current.calls += 1
-            page = await self._rest.history(channel_id, after=after, limit=_PAGE)
-            found += page
-            if len(page) < _PAGE:
-                return found, True
-            after = page[-1].id
-        return found, False
-
     async def _compare(
         self,
         entry: Entry,
         mine: Sequence[ChannelMessage],
-        current: _Round,
+        current: Round,
         suspects: set[tuple[int, int]],
     ) -> None:
         standing = {message.id: message for message in mine}
@@ -315,29 +236,9 @@ class Reconciler:
         for message in mine:
             known = message.id in entry.parts
             if not known and self._twice((entry.message_id, message.id), suspects):
-                current.found["doubled"] += 1
-                await self._rest.delete(message.channel_id, message.id)
-                current.calls += 1
-                current.mended["doubled"] += 1
-        await self._compare_texts(entry, self._texts.get(entry.message_id), standing, current)
-
-    async def _compare_texts(
-        self,
-        entry: Entry,
-        reply: str | None,
-        standing: dict[int, ChannelMessage],
-        current: _Round,
-    ) -> None:
-        texts = split_message(reply) if reply else []
-        if len(texts) != len(entry.parts):
-            return
-        for discord_id, text in zip(entry.parts, texts, strict=True):
-            message = standing.get(discord_id)
-            if message is not None and message.content.strip() != text.strip():
-                current.found["cut"] += 1
-                await self._rest.edit(entry.channel_id, discord_id, text)
-                current.calls += 1
-                current.mended["cut"] += 1
+                await self._standing.take_away(message, current)
+        text = self._texts.get(entry.message_id)
+        await self._standing.compare_texts(entry, text, standing, current)
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
@@ -346,14 +247,14 @@ class Reconciler:
         suspects.add(suspect)
         return suspect in self._suspects
 
-    def _tell(self, checked: int, current: _Round) -> Reconciled:
+    def _tell(self, checked: int, current: Round) -> Reconciled:
         facts, mended = self._facts, sum(current.mended.values())
         facts.rounds += 1
         facts.checked += checked
         facts.mended += mended
         facts.removed = current.removed
         facts.last_s = self._clock.wall()
-        left = {kind: current.found[kind] - current.mended[kind] for kind in _KINDS}
+        left = {kind: current.found[kind] - current.mended[kind] for kind in KINDS}
         facts.lost, facts.doubled, facts.cut = left["lost"], left["doubled"], left["cut"]
         told = Reconciled(
             checked,
