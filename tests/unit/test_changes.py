@@ -17,7 +17,7 @@ from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError
-from llmbot.kernel.events import JobFailed, JobMoved
+from llmbot.kernel.events import JobFailed, JobMoved, Published
 
 
 class Slow:
@@ -71,6 +71,29 @@ async def test_an_edit_after_the_first_word_changes_nothing(tmp_path: Path) -> N
         slow.go_on.set()
         await done
         assert t.reply(inbound.message_id) == "Well. Answer to one."
+
+
+async def test_an_edit_while_the_whole_answer_is_written_down_is_answered(tmp_path: Path) -> None:
+    """Until an answer is durable nothing of it stands on Discord, and an edit is followed."""
+    slow = Slow()
+    slow.go_on.set()
+    still = replace(UNHURRIED, streaming=False)
+    async with talk(tmp_path / "db", ScriptedModel(slow), delivery=still) as t:
+        inbound = t.question("teh question")
+        done = t.delivered(inbound.message_id)
+        loop = asyncio.get_running_loop()
+
+        def edit(published: Published) -> None:
+            event = published.event
+            if isinstance(event, JobMoved) and event.after == JobState.DELIVERING:
+                loop.call_soon(t.inbox.on_message_edited, 100, inbound.message_id, "the question")
+
+        t.bus.subscribe(edit)
+        t.inbox.on_message(inbound, None)
+        await done
+        assert t.reply(inbound.message_id) == "Answer to the question."
+        assert len(t.discord.ours(100)) == 1
+        assert slow.questions == ["teh question", "the question"]
 
 
 async def test_edits_without_end_are_not_followed(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     # goes straight to delivering when an earlier life had the whole answer already.
     _S.LEASED: frozenset({_S.WAITING, _S.GENERATING, _S.DELIVERING, _S.DONE, _S.NOTICED, _S.DEAD}),
     _S.GENERATING: frozenset({_S.WAITING, _S.DELIVERING, _S.DONE, _S.NOTICED, _S.DEAD}),
-    _S.DELIVERING: frozenset({_S.WAITING, _S.DONE, _S.NOTICED, _S.DEAD}),
+    # An edit heard before the whole answer went to Discord lets it begin anew.
+    _S.DELIVERING: frozenset({_S.WAITING, _S.GENERATING, _S.DONE, _S.NOTICED, _S.DEAD}),
     _S.DONE: frozenset(),
     _S.NOTICED: frozenset(),
     # Only an operator brings a dead letter back.

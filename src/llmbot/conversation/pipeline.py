@@ -91,23 +91,29 @@ class Pipeline:
     async def _answer(self, job: Job, reply: Reply) -> None:
         reply.check()
         self.admission.admit(job)
-        text = await self._text(job, reply)
+        text = await self._kept(job, reply)
         if text is None:
             await reply.retract()
             self.acknowledgement.withdrawn(job)
             return
-        await self.acknowledgement.answered(job, text)
         parts = await reply.finish(text)
         self.acknowledgement.done(job, reply, parts)
 
-    async def _text(self, job: Job, reply: Reply) -> str | None:
-        """The answer to the question as its author left it; None for one that was taken back."""
+    async def _kept(self, job: Job, reply: Reply) -> str | None:
+        """The answer to the question as its author left it, durable; None where it was taken back.
+
+        An author may change it until then: what is kept goes to Discord next.
+        """
         while not job.withdrawn:
-            if job.answer is not None:
-                return job.answer
+            if (text := job.answer) is not None:
+                await self.acknowledgement.answered(job, text)
+                return text
             async with self.changes.watch(job, reply) as watch:
-                return await self._words(job, reply)
+                text = await self._words(job, reply)
+                await self.acknowledgement.answered(job, text)
+                return text
             if watch.interrupted:
+                job.answer = None
                 reply.restart()
         return None
 
