@@ -247,6 +247,62 @@ async def test_an_announcement_that_is_late_does_not_end_the_search(tmp_path: Pa
         await found
 
 
+async def test_a_search_for_a_session_that_was_lost_frees_nobody_in_the_next(
+    tmp_path: Path,
+) -> None:
+    """What is missed before the next session waits for its search: answers keep their order."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, catching_up=True) as t:
+        first = missed(t, "<@42> first")
+        done = asyncio.ensure_future(t.delivered(first.message_id))
+        # The session is lost before it is announced; where somebody waits is searched.
+        t.inbox.on_message(first, SessionCursor("s2", 1, "ws://gateway"))
+        await t.inbox.drain()
+        t.catch_up.announcement_late([KnownChannel(100, 1, None)])
+        await done
+        asked, live = missed(t, "<@42> second"), missed(t, "<@42> third")
+        hang = asyncio.Event()
+        discord.hold = lambda call, _: hang if call == "history" else None
+        both = [asyncio.ensure_future(t.delivered(q.message_id)) for q in (asked, live)]
+        new_session(t, [KnownChannel(100, 1, live.message_id)], "s3")
+        t.inbox.on_message(live, SessionCursor("s3", 1, "ws://gateway"))
+        await t.inbox.drain()
+        assert t.inbox.gap.held(live.message_id) is not None
+        hang.set()
+        await asyncio.gather(*both)
+        answered_in = [m.reply_to for m in discord.ours(100)]
+        assert answered_in == [q.message_id for q in (first, asked, live)]
+
+
+async def test_a_search_that_was_begun_before_the_next_session_frees_nobody_in_it(
+    tmp_path: Path,
+) -> None:
+    """A page that was read before the session began says nothing of what was missed since."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, catching_up=True, running=False) as t:
+        first = missed(t, "<@42> first")
+        hang, asking = asyncio.Event(), asyncio.Event()
+
+        def hold(call: str, _: int) -> asyncio.Event | None:
+            if call == "history":
+                asking.set()
+            return hang if call == "history" else None
+
+        discord.hold = hold
+        new_session(t, [KnownChannel(100, 1, first.message_id)], "s2")
+        await asking.wait()
+        new_session(t, [KnownChannel(100, 1, first.message_id)], "s3")
+        over = t.bus.expect(BackfillDone)
+        again = asyncio.Event()
+        discord.hold = lambda call, _: again if call == "history" else None
+        hang.set()
+        await asyncio.wait_for(over, PATIENCE_S)
+        live = t.question("live")
+        t.inbox.on_message(live, SessionCursor("s3", 1, "ws://gateway"))
+        await t.inbox.drain()
+        assert t.inbox.gap.held(live.message_id) is not None
+
+
 async def test_discord_knows_whose_message_a_reply_is_to(tmp_path: Path) -> None:
     """A reply to a part of ours that was never recorded is found all the same."""
     async with talk(tmp_path / "db", catching_up=True) as t:

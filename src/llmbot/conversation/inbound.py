@@ -147,6 +147,9 @@ class Inbox:
             if resumed and not channels:
                 # And who resumed does not know its channels: they are told another time.
                 return
+            if not resumed and session_id != self._session_id:
+                # The gap began with an earlier session; where that was searched, more is missing.
+                self._begin_gap()
             resumed = False
         elif not resumed:
             self._begin_gap()

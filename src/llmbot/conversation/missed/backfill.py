@@ -59,6 +59,8 @@ class Search:
     calls: int = 0
     pages: int = 0
     """Calls that were answered."""
+    outdated: bool = False
+    """Whether another gap has begun since: what this one has read says nothing of that."""
 
 
 class Backfill:
@@ -111,7 +113,7 @@ class Backfill:
         """
         if search.left is None:
             search.left = await self._targets(search)
-            if not search.partial:
+            if not (search.partial or search.outdated):
                 self.inbox.gap.only_in([channel.id for channel, _ in search.left])
         targets, left = search.left, list[tuple[KnownChannel, bool]]()
         calls = found = 0
@@ -121,10 +123,10 @@ class Backfill:
                 continue
             used, accepted, whole = await self._channel(search, channel, is_direct=is_direct)
             calls, found = calls + used, found + accepted
-            if whole:
-                self.inbox.gap.searched(channel.id)
-            else:
+            if not whole:
                 left.append((channel, is_direct))
+            elif not search.outdated:
+                self.inbox.gap.searched(channel.id)
         search.left = left
         search.calls += calls
         done = BackfillDone(len(targets), found, calls, not left)

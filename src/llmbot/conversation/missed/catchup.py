@@ -59,7 +59,8 @@ class CatchUp:
     def gap_began(self, since_s: float) -> Awaitable[None]:
         """Something may be missing since then; what is answered ends when that is durable."""
         self._since_s = min(self._since_s or since_s, since_s)
-        self._search, self._fresh = None, False
+        self._fresh = False
+        self._outdate()
         return self._note()
 
     def session_ready(
@@ -73,7 +74,7 @@ class CatchUp:
             self._since_s = min(self._since_s or heard_s, heard_s)
             self._channels = tuple(channels) or self._channels
             self._fresh = bool(channels)
-            self._search = None
+            self._outdate()
         if not self._since_s:
             self._inbox.gap.over()
             return
@@ -83,6 +84,11 @@ class CatchUp:
             )
             self._keep()
             self._asked.set()
+
+    def _outdate(self) -> None:
+        if self._search is not None:
+            self._search.outdated = True
+            self._search = None
 
     def announcement_late(self, channels: Sequence[KnownChannel]) -> None:
         """No session has told its channels yet: look where somebody waits, and directly.
