@@ -101,6 +101,8 @@ class Inbox:
     def on_message_seen(self, message: ChannelMessage) -> None:
         """Keep the recent history up to date."""
         self._recent.saw(message)
+        if message.author_is_us:
+            self._store.seen(message.id, message.reply_to or 0)
 
     def on_message_edited(self, channel_id: int, message_id: int, content: str) -> None:
         """A question that still waits is answered as edited."""

@@ -184,9 +184,7 @@ class JobStore:
     def part_sent(self, message_id: int, part: int, discord_id: int) -> asyncio.Future[None]:
         """Keep the Discord id of a part as it is sent."""
         now = self._clock.wall()
-        self._sent_lately[discord_id] = message_id
-        if len(self._sent_lately) > _SENT_LATELY_MAX:
-            self._sent_lately.popitem(last=False)
+        self.seen(discord_id, message_id)
 
         def work(session: Session) -> None:
             session.execute(
@@ -197,6 +195,12 @@ class JobStore:
             _tell(session, message_id, now, "part sent", f"{part}: {discord_id}")
 
         return self.sure.write((message_id, "part", part), work, trailing=True)
+
+    def seen(self, discord_id: int, message_id: int) -> None:
+        """A message of ours stands on Discord; a dead process may never have recorded it."""
+        self._sent_lately[discord_id] = message_id
+        if len(self._sent_lately) > _SENT_LATELY_MAX:
+            self._sent_lately.popitem(last=False)
 
     def parts_dropped(self, message_id: int, from_part: int) -> asyncio.Future[None]:
         """Forget parts that were deleted because the answer became shorter."""
