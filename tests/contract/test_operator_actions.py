@@ -96,7 +96,7 @@ async def test_known_names_are_listed(tmp_path: Path) -> None:
 
 BODIES: list[tuple[str, bytes, int]] = [
     ("/api/admin/gc", b"", 200),
-    ("/api/admin/gc", b"   ", 200),
+    ("/api/admin/gc", b"   ", 422),
     ("/api/admin/gc", b"{}", 200),
     ("/api/admin/gc", b'{"reason": "slow"}', 200),
     ("/api/admin/gc", b'{"whatever": 1}', 200),

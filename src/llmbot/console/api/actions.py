@@ -120,7 +120,7 @@ async def _options(request: Request, spec: ActionSpec) -> Mapping[str, object]:
     """
     body = await request.body()
     try:
-        found = spec.options.model_validate_json(body.strip() or b"{}")
+        found = spec.options.model_validate_json(body or b"{}")
     except ValidationError as error:
         problems = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors()]
         raise RequestValidationError(problems) from None
