@@ -12,9 +12,9 @@ import pytest
 from tests.support.conversation import talk
 from tests.support.discord import MemoryDiscord
 from tests.support.models import ScriptedModel
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
-from llmbot.conversation.jobs import JobState, Priority
+from llmbot.conversation.jobs import Job, JobState, Priority
 from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.conversation.waiting.load import Load
 from llmbot.kernel.clock import ManualClock, Random
@@ -334,6 +334,48 @@ async def test_nobody_overtakes_a_message_that_is_being_shed(tmp_path: Path) -> 
         assert not any("later" in prompt.turns[-1].text for prompt in model.prompts)
         told.set()
         assert [(await each).outcome for each in done[1:3]] == ["noticed: overloaded", "answered"]
+
+
+async def test_an_authors_notices_of_overload_stand_in_their_order(tmp_path: Path) -> None:
+    """After a kill answers may be edited into them: the second waits until the first stands."""
+    told = asyncio.Event()
+    discord = MemoryDiscord(hold=lambda call, _: told if call == "send" else None)
+    async with talk(tmp_path / "db", running=False, discord=discord) as t:
+        asked = [t.question(f"number {number}") for number in range(3)]
+        done = [asyncio.ensure_future(t.delivered(i.message_id)) for i in asked]
+        jobs = [Job(i, Priority.USER, JobState.WAITING, 0.0, 0.0) for i in asked]
+        for number in (0, 2, 1):
+            t.workers.shed(jobs[number])
+        assert t.workers.leaving == 3
+        assert all(t.workers.has(i.message_id) for i in asked)
+        told.set()
+        await asyncio.gather(*done)
+        assert [m.reply_to for m in discord.ours(100)] == [i.message_id for i in asked]
+        await until(lambda: t.workers.leaving == 0)
+
+
+async def test_nobody_is_told_of_overload_once_the_bot_stops(tmp_path: Path) -> None:
+    """What is pushed out while the last calls end waits for the next life, and leaves no task."""
+    told, telling = asyncio.Event(), asyncio.Event()
+
+    def hold(call: str, _: int) -> asyncio.Event | None:
+        if call == "send":
+            telling.set()
+        return told if call == "send" else None
+
+    async with talk(tmp_path / "db", running=False, discord=MemoryDiscord(hold=hold)) as t:
+        first, late = (
+            Job(t.question("hello", author=a), Priority.USER, JobState.WAITING, 0.0, 0.0)
+            for a in (1, 2)
+        )
+        t.workers.shed(first)
+        await telling.wait()
+        draining = asyncio.create_task(t.workers.drain(PATIENCE_S))
+        asyncio.get_running_loop().call_soon(t.workers.shed, late)  # after the drain's first step
+        asyncio.get_running_loop().call_soon(told.set)
+        assert await draining == 0
+        assert [m.reply_to for m in t.discord.ours(100)] == [first.message_id]
+        assert t.workers.leaving == 0
 
 
 @pytest.mark.slow

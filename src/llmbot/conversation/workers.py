@@ -6,8 +6,10 @@ Taking leave of jobs that overload pushed out has a bounded number of tasks of i
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Coroutine
+from itertools import chain
 from typing import Any
 
 from llmbot.conversation.jobs import Job
@@ -42,6 +44,9 @@ class Workers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._shedding: set[asyncio.Task[None]] = set()
         self._leaving: deque[Job] = deque()
+        # By line, while one of it leaves, those that leave after it.
+        self._behind: dict[tuple[int, int], list[Job]] = {}
+        self._draining = False
 
     @property
     def busy(self) -> int:
@@ -51,16 +56,20 @@ class Workers:
     @property
     def leaving(self) -> int:
         """How many jobs that overload pushed out are not told yet."""
-        return len(self._leaving) + len(self._shedding)
+        behind = sum(len(line) for line in self._behind.values())
+        return len(self._leaving) + len(self._shedding) + behind
 
     def has(self, message_id: int) -> bool:
         """Whether leave is being taken of a message that overload pushed out."""
-        if any(job.message_id == message_id for job in self._leaving):
+        if any(
+            job.message_id == message_id for job in chain(self._leaving, *self._behind.values())
+        ):
             return True
         return any(task.get_name() == f"shed-{message_id}" for task in self._shedding)
 
     async def run(self) -> None:
         """Take jobs until cancelled; those under way go on, see `drain`."""
+        self._draining = False
         while True:
             slot = await self._pool.acquire()
             try:
@@ -74,14 +83,32 @@ class Workers:
         """Take leave of a job that was pushed out of the queue; returns at once.
 
         Its record says that it waits until it is told, so that a kill before that loses nothing.
+        Then its answer is edited into the notice: an author's are given in their order.
         """
+        if self._draining:
+            return  # the next life finds that it waits
+        behind = self._behind.get(job.order_key)
+        if behind is not None:
+            insort(behind, job, key=lambda later: later.message_id)
+            return
+        self._behind[job.order_key] = []
         self._leaving.append(job)
         self._begin_shedding()
 
     def _begin_shedding(self) -> None:
         while self._leaving and len(self._shedding) < SHEDDING_MAX:
             job = self._leaving.popleft()
-            self._own(self._shed(job), f"shed-{job.message_id}", self._shedding)
+            self._own(self._take_leave(job), f"shed-{job.message_id}", self._shedding)
+
+    async def _take_leave(self, job: Job) -> None:
+        key = job.order_key
+        try:
+            await self._shed(job)
+        finally:
+            if behind := self._behind.get(key):
+                self._leaving.append(behind.pop(0))
+            else:
+                self._behind.pop(key, None)
 
     def _own(
         self, work: Coroutine[Any, Any, None], name: str, tasks: set[asyncio.Task[None]]
@@ -95,7 +122,9 @@ class Workers:
 
         Returns how many were handed back.
         """
+        self._draining = True
         self._leaving.clear()
+        self._behind.clear()
         if self._tasks or self._shedding:
             await asyncio.wait((*self._tasks, *self._shedding), timeout=grace_s)
         left = (*self._tasks, *self._shedding)
