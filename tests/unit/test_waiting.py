@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tests.support.conversation import Talk, talk
 from tests.support.discord import MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
@@ -434,3 +435,25 @@ async def test_whoever_sheds_a_message_waits_for_its_notice_to_be_taken_back(
         go_on.set()
         await asyncio.gather(taking, shedding)
         assert "many messages" in t.reply(later.message_id)
+
+
+async def test_no_answer_stands_where_a_dead_process_may_yet_delete(tmp_path: Path) -> None:
+    """A notice whose deletion was begun is never edited into an answer, by no later life either."""
+    discord = MemoryDiscord()
+    async with talk(tmp_path / "db", discord=discord, running=False) as t:
+        asked = t.question("hello")
+        await t.inbox.accept(asked, None)
+        waiting = t.queue.waiting(asked.message_id)
+        assert waiting is not None
+        async with t.pipeline.delivery.open(waiting, silent=True) as reply:
+            await reply.finish("One moment.")
+        (notice,) = discord.ours(100)
+        discord.fault = lambda call: DiscordUnavailableError("504") if call == "delete" else None
+        with pytest.raises(DiscordUnavailableError):
+            await t.pipeline.delivery.take_back(waiting)
+    discord.fault = lambda _: None
+    async with talk(tmp_path / "db", discord=discord) as t:
+        await t.delivered(asked.message_id)
+        await discord.delete(100, notice.id)
+        assert t.reply(asked.message_id) == "You said: hello"
+        assert len(discord.ours(100)) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from llmbot.conversation.jobs import Job
+from llmbot.conversation.ledger.job_rows import TAKING_BACK
 from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.ports import DiscordRest
 from llmbot.conversation.replies.pace import Pace
@@ -83,6 +84,11 @@ class Delivery:
         async with self.open(job, silent=True) as reply:
             if job.unsure:
                 raise DiscordUnavailableError("what stands there could not be looked up")
+            for part in job.parts:
+                # Until the call is answered it may land late, even after this process has died.
+                job.leaving |= {part.discord_id}
+                told = self._store.tell(job.message_id, TAKING_BACK, str(part.discord_id))
+                told.add_done_callback(lambda done: done.cancelled() or done.exception())
             await reply.retract()
 
     def is_tight(self, job: Job) -> bool:

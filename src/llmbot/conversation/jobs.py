@@ -103,7 +103,8 @@ class Job:
     `told` is the last notice given while it waited for its turn.
     `unsure` says that a message is on its way to Discord, or may stand there though a call failed.
     `spread` says that its answer takes more than one message, and nothing may come between them.
-    `gone` counts by part how often what stood there was deleted.
+    `gone` counts by part how often what stood there was deleted; `leaving` are the messages whose
+    deletion was begun, by this life or an earlier one: no answer may stand there any more.
     `rules` are what server, channel and user want, read anew at each attempt.
     `changes` counts edits that let its answer begin anew; `withdrawn` says that its author took it
     back before the first word.
@@ -134,6 +135,7 @@ class Job:
     unsure: bool = False
     spread: bool = False
     gone: dict[int, int] = field(default_factory=dict)
+    leaving: frozenset[int] = frozenset()
 
     @property
     def message_id(self) -> int:

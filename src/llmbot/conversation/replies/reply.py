@@ -119,6 +119,7 @@ class Reply:
         if self._job.in_flight_before or self._job.unsure or self.doubtful:
             self._looked = False
             await self._find_sent()
+        await self._take_leave()
         if self.silent or self._unsure is not None:
             return self
         name = f"reply-{self._job.message_id}"
@@ -354,6 +355,18 @@ class Reply:
         except LlmbotError:
             return
         self._take_in(found)
+
+    async def _take_leave(self) -> None:
+        """Delete what an earlier call may yet delete: an answer edited into it would go, too."""
+        for number, shown in enumerate(self._shown):
+            if shown.discord_id in self._job.leaving:
+                try:
+                    await to_its_end(self._drop_from(number))
+                except TransientError as error:
+                    self._unsure = error
+                except RefusedError:
+                    pass  # it stays, whoever asks for it to go
+                return
 
     def _take_in(self, found: list[Sent]) -> None:
         """Go on from what stands there."""
