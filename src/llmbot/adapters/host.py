@@ -11,7 +11,13 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["DiskReading", "Host", "MemoryReading", "disk_at"]
+__all__ = ["DiskReading", "Host", "MemoryReading", "disk_at", "return_freed_memory"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Source: malloc.h of the GNU C library; their meaning: mallopt(3)."""
+_ARENAS = 2
+_LARGE_BYTES = 128 * 1024
+"""glibc's own first value, which it raises by itself up to 32 MiB as large blocks come and go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +91,37 @@ def disk_at(directory: Path) -> DiskReading:
     return DiskReading(usage.free, usage.total, "mounted read-only" if read_only else "")
 
 
-def _malloc_trim() -> Callable[[int], int] | None:
-    """Memory is returned by a call of glibc's; other C libraries have none."""
+def return_freed_memory() -> bool:
+    """Let freed memory go back to the system for the life of this process; before any thread.
+
+    Each thread would keep an arena of its own at the size of its largest work: a bot that talked
+    and mended itself for two hours held 85 MiB so. False where the platform has no such choice.
+    """
+    libc = _glibc()
+    if libc is None:
+        return False
+    wanted = (
+        (_M_ARENA_MAX, _ARENAS),
+        (_M_MMAP_THRESHOLD, _LARGE_BYTES),
+        (_M_TRIM_THRESHOLD, _LARGE_BYTES),
+    )
+    return all(libc.mallopt(name, value) == 1 for name, value in wanted)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The GNU C library, where this process runs on it; others have neither of these calls."""
     try:
-        trim = ctypes.CDLL("libc.so.6").malloc_trim
-    except (OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
         return None
+    return libc if hasattr(libc, "malloc_trim") and hasattr(libc, "mallopt") else None
+
+
+def _malloc_trim() -> Callable[[int], int] | None:
+    libc = _glibc()
+    if libc is None:
+        return None
+    trim = libc.malloc_trim
     trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
     found: Callable[[int], int] = trim
     return found

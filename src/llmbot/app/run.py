@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from llmbot import __version__
+from llmbot.adapters.host import return_freed_memory
 from llmbot.adapters.systemd import Systemd
 from llmbot.app.bootstrap import build
 from llmbot.app.drill_desk import DrillDesk
@@ -88,6 +89,7 @@ async def run_bot(
         StartupError: the bot could not start; nothing is left running.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return_freed_memory()
     clock = clock or SystemClock()
     owner = this_owner()
     lock = acquire(settings.storage.data_dir, owner, clock)
