@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.operators import House, service, serving
+from tests.support.operators import House, parse, service, serving
 from tests.support.waiting import PATIENCE_S
 
 from llmbot.app.lifecycle.supervisor import ServiceState
@@ -267,3 +267,26 @@ async def test_it_outlives_its_own_restart(tmp_path: Path) -> None:
             assert answer.status == 200
         async with asyncio.timeout(PATIENCE_S):
             assert (await served.call("/api/health/live")).status == 200
+
+
+async def test_who_restarts_it_is_told_that_the_connection_ends(tmp_path: Path) -> None:
+    """A client that would ask again on that connection learns that it would get no answer."""
+    async with serving(tmp_path) as served:
+        house = served.house
+        looked = house.queue
+
+        async def queue() -> object:
+            await served.api.stop()
+            await served.api.start()
+            return await looked()
+
+        house.queue = queue  # type: ignore[assignment,method-assign] # the test's own view
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            try:
+                host = f"Host: localhost:{served.port}\r\n\r\n"
+                writer.write(f"GET /api/admin/queue/status HTTP/1.1\r\n{host}".encode())
+                answer = parse(await reader.read())
+            finally:
+                writer.close()
+        assert (answer.status, answer.header("connection")) == (200, "close")

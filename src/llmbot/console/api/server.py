@@ -21,7 +21,9 @@ from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
 
 CONNECTIONS_MAX = 1000
-KEEP_ALIVE_S = 5
+# Longer than clients keep an idle connection (5 s is common), so that it is theirs to close: where
+# both close at the same time, a request is lost.
+KEEP_ALIVE_S = 20
 STOP_GRACE_S = 2
 
 _IN_REQUEST: ContextVar[bool] = ContextVar("in a request", default=False)
@@ -106,6 +108,10 @@ class OperatorApi:
         if _IN_REQUEST.get():
             for listener in getattr(server, "servers", ()):
                 listener.close()
+            # The server itself would tell them at its next tick. Until then an answer would promise
+            # that its connection goes on, and the client's next request there would be lost.
+            for connection in tuple(server.server_state.connections):
+                connection.shutdown()
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
             return
