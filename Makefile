@@ -3,6 +3,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 PORT ?= 3000
 DATA_DIR ?= data
+# The tests share nothing, so that each processor takes some of them; `SIDE_BY_SIDE=` runs them in one process.
+SIDE_BY_SIDE ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 VENV := .venv
 BIN := $(VENV)/bin
 # uv from the PATH where there is one, else one of our own under .tools/ (pip --target works on
@@ -35,7 +37,7 @@ test: install-dev ## Run linters, type checker and tests
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@echo "==> pytest"
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 bench: install-dev ## Measure llmbot beside a bare bot; QUICK=--quick for a short run
 	@$(BIN)/python -m benchmarks.run $(QUICK)

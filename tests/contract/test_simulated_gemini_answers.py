@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import random  # noqa: TID251  # the simulators are built on the standard library alone
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.gemini import Served, Wall
 
-from llmbot.simulators.faults import FaultBoard
 from llmbot.simulators.gemini.answers import compose
 from llmbot.simulators.gemini.questions import KINDS, read_question
 from llmbot.simulators.gemini.record import Record
 from llmbot.simulators.gemini.replies import split
-from llmbot.simulators.gemini.service import SimulatedGemini
-from llmbot.simulators.gemini.settings import GeminiSettings, Quota
+from llmbot.simulators.gemini.settings import Quota
 from llmbot.simulators.server import Simulators, SimulatorSettings
 
 MODEL = "gemini-3.8-flash"
@@ -64,40 +60,6 @@ async def text_of(http: aiohttp.ClientSession, text: str, **config: Any) -> str:
     """The text of an answer."""
     found = await candidate(http, ask(text, **config))
     return "".join(part["text"] for part in found["content"].get("parts", []))
-
-
-class Wall:
-    """A wall clock that stands still until it is set."""
-
-    def __init__(self, year: int, month: int, day: int, hour: int) -> None:
-        self.now = datetime(year, month, day, hour, tzinfo=UTC).timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Served:
-    """One simulated Gemini by itself, with a clock of the test's."""
-
-    def __init__(self, wall: Wall, quota: Quota | None = None) -> None:
-        quotas = {MODEL: quota} if quota else {}
-        settings = GeminiSettings(first_word_s=0, chunk_s=0, quotas=quotas)
-        self.gemini = SimulatedGemini(FaultBoard(), settings, random.Random(0), wall)  # seeded
-
-    async def __aenter__(self) -> aiohttp.ClientSession:
-        app = web.Application()
-        self.gemini.attach(app, "/gemini")
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        port = self._runner.addresses[0][1]
-        self._http = aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=KEY)
-        return self._http
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.close()
-        await self._runner.cleanup()
 
 
 async def quota_id(http: aiohttp.ClientSession, text: str = "hello there") -> str:
@@ -244,7 +206,7 @@ async def test_json_mode_answers_in_json(http: aiohttp.ClientSession) -> None:
 async def test_the_quota_of_a_minute_slides() -> None:
     """Exactly `rpm` requests fit into any 60 seconds, refused ones not counted."""
     wall = Wall(2026, 11, 20, 12)
-    async with Served(wall, Quota(rpm=2)) as http:
+    async with Served(wall, {MODEL: Quota(rpm=2)}) as http:
         assert await quota_id(http) == ""
         wall.now += 40
         assert await quota_id(http) == ""
@@ -257,7 +219,7 @@ async def test_the_quota_of_a_minute_slides() -> None:
 async def test_the_quota_of_a_day_ends_at_pacific_midnight() -> None:
     """A day's requests come back at midnight in California, not at midnight UTC."""
     wall = Wall(2026, 11, 20, 23)
-    async with Served(wall, Quota(rpd=1)) as http:
+    async with Served(wall, {MODEL: Quota(rpd=1)}) as http:
         assert await quota_id(http) == ""
         wall.now += 2 * 3600
         assert "PerDay" in await quota_id(http)
@@ -268,7 +230,7 @@ async def test_the_quota_of_a_day_ends_at_pacific_midnight() -> None:
 async def test_the_quota_of_tokens_counts_the_prompt() -> None:
     """Input tokens of a minute are limited by `tpm`."""
     wall = Wall(2026, 11, 20, 12)
-    async with Served(wall, Quota(tpm=100)) as http:
+    async with Served(wall, {MODEL: Quota(tpm=100)}) as http:
         assert await quota_id(http, "x" * 200) == ""
         assert "InputTokensPerModelPerMinute" in await quota_id(http, "x" * 240)
         wall.now += 60

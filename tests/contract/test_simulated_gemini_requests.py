@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.support.gemini import Served, Wall
 
 from llmbot.simulators.server import Simulators, SimulatorSettings
 
@@ -27,6 +28,13 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(running.address, headers=KEY) as session:
         yield session
     await running.stop()
+
+
+@pytest.fixture
+async def of_november() -> AsyncIterator[aiohttp.ClientSession]:
+    """A session with the models of November 2026, the 2.5 family among them, whatever day it is."""
+    async with Served(Wall(2026, 11, 20, 12)) as session:
+        yield session
 
 
 async def generate(http: aiohttp.ClientSession, body: Any, url: str = FLASH) -> tuple[int, Any]:
@@ -189,11 +197,11 @@ async def test_what_the_service_refuses_is_refused_in_its_words(
     ],
 )
 async def test_each_model_has_its_own_rules_of_thinking(
-    http: aiohttp.ClientSession, model: str, thinking: dict[str, Any], said: str
+    of_november: aiohttp.ClientSession, model: str, thinking: dict[str, Any], said: str
 ) -> None:
     """A level or budget that a model does not take is a 400, as measured on the live service."""
     body = {**HELLO, "generationConfig": {"thinkingConfig": thinking}}
-    status, answer = await generate(http, body, f"{MODELS}/{model}")
+    status, answer = await generate(of_november, body, f"{MODELS}/{model}")
     assert status == (400 if said else 200)
     assert not said or answer["error"]["message"].startswith(said)
 
@@ -209,12 +217,12 @@ async def test_each_model_has_its_own_rules_of_thinking(
     ],
 )
 async def test_newer_models_refuse_to_go_on_with_their_own_turn(
-    http: aiohttp.ClientSession, model: str, status: int
+    of_november: aiohttp.ClientSession, model: str, status: int
 ) -> None:
     """A request that ends with a model turn is a 400 from the models of July 2026 on."""
     begun = {"role": "model", "parts": [{"text": "Once upon"}]}
     body = {"contents": [*HELLO["contents"], begun]}
-    assert (await generate(http, body, f"{MODELS}/{model}"))[0] == status
+    assert (await generate(of_november, body, f"{MODELS}/{model}"))[0] == status
 
 
 async def test_penalties_are_not_enabled(http: aiohttp.ClientSession) -> None:
