@@ -114,7 +114,8 @@ async def fill(path: Path, *, long_row: int = -1) -> None:
 
 
 def end_uncleanly(path: Path) -> None:
-    """Leave the mark of a life that did not end by `stop`."""
+    """Leave the mark of a life that did not end by `stop`, and no checksums of the pages."""
+    path.with_name(f"{path.name}-sums").unlink()
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE llmbot_meta SET value = '0' WHERE key = 'clean'")
 
@@ -152,7 +153,7 @@ async def test_private_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
     assert database.facts().disk_bytes > 0
     await database.stop()
-    assert [file.name for file in path.parent.iterdir()] == ["bot.db"]
+    assert {file.name for file in path.parent.iterdir()} == {"bot.db", "bot.db-sums"}
 
 
 async def test_loose_file(path: Path) -> None:
@@ -442,10 +443,9 @@ async def test_garbage(path: Path, announced: Announced, content: bytes) -> None
 async def test_damage_in_use(path: Path, announced: Announced) -> None:
     """Damage met in use is told as unavailable, and repaired by the next start, stopped or not."""
     await fill(path)
-    hurt = leaves(path, b"x")[10]
-    smash(path, hurt)
     database = opened(path, announced)
     await database.start()
+    smash(path, leaves(path, b"x")[10])
     with pytest.raises(StoreUnavailableError, match="damaged"):
         await database.read(statement("SELECT sum(length(text)) FROM jobs"))
     await database.stop()
@@ -546,10 +546,11 @@ async def test_order_of_repair(path: Path, disk_log: list[tuple[str, str]]) -> N
     announced = Announced()
     database = opened(path, announced)
     await database.start()
+    steps = disk_log[:]
     await database.stop()
     home = path.parent.name
-    first = disk_log.index(("sync", "bot.db.rebuilding"))
-    assert disk_log[first:] == [
+    first = steps.index(("sync", "bot.db.rebuilding"))
+    assert steps[first:] == [
         ("sync", "bot.db.rebuilding"),
         ("rename", "bot.db.rebuilt"),
         ("sync", home),
@@ -565,12 +566,12 @@ async def test_order_of_backup(path: Path, disk_log: list[tuple[str, str]]) -> N
     database = opened(path)
     await database.start()
     await database.backup(path.with_name("copy.db"))
-    await database.stop()
     assert disk_log[-3:] == [
         ("sync", "copy.db.partial"),
         ("rename", "copy.db"),
         ("sync", path.parent.name),
     ]
+    await database.stop()
 
 
 async def test_order_of_creation(tmp_path: Path, disk_log: list[tuple[str, str]]) -> None:

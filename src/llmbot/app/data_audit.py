@@ -15,7 +15,7 @@ from llmbot.app.lifecycle.supervisor import Supervisor
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import Event, EventBus, Noted, Published
 from llmbot.operations.audit.trail import AuditTrail, Ended
-from llmbot.storage.database.contract import DatabaseMended, DatabaseRebuilt
+from llmbot.storage.database.contract import DatabaseMended, DatabasePagesWrong, DatabaseRebuilt
 from llmbot.storage.documents.facts import (
     DataEdited,
     DataInvalid,
@@ -54,7 +54,7 @@ def _record_of(event: Event) -> _Record | None:
             return _Record("datastore/accept", event.name, Ended("done", "", said))
         case DataMigrated():
             return _Record("datastore/migrate", event.name, Ended("done", "", said))
-        case DatabaseMended():
+        case DatabaseMended() | DatabasePagesWrong():
             return _Record("database/mend", "", Ended("done", "", said))
         case DatabaseRebuilt():
             return _Record("database/rebuild", event.kept_as, Ended("done", "", said))

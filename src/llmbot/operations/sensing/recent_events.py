@@ -175,7 +175,7 @@ def _by_name(event: object) -> tuple[str, str, str] | None:
         )
     if name == "DataInvalid":
         return "data-invalid", str(getattr(event, "file", "")), str(getattr(event, "problem", ""))
-    if name in ("DatabaseMended", "DatabaseRebuilt"):
+    if name in ("DatabaseMended", "DatabasePagesWrong", "DatabaseRebuilt"):
         return "data-rebuilt", "database", name
     if name in ("ContextPartsFailed", "ContextNotKept"):
         # What a model's safety rules stopped is no trouble of ours.

@@ -28,6 +28,9 @@ Announce = Callable[[Event], object]
 """Where a database states facts; `EventBus.publish` is one. Called on the event loop."""
 
 
+_STRANGE_TOLD_MAX = 5
+
+
 class Session(Protocol):
     """The statements of one unit of work; valid only inside it, on the database's own thread.
 
@@ -187,6 +190,29 @@ class DatabaseMended:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabasePagesWrong:
+    """Pages of the database were not what was written, though SQLite finds nothing wrong now."""
+
+    level: ClassVar[Level] = Level.ERROR
+    mended: int
+    """Pages with one wrong byte, which is right again."""
+    strange: tuple[int, ...]
+    """Pages that are left as they are: damaged, or changed by another program."""
+
+    def describe(self) -> str:
+        """See `Event.describe`."""
+        words = [f"{self.mended} page(s) with a wrong byte put right"] if self.mended else []
+        if self.strange:
+            told = ", ".join(map(str, self.strange[:_STRANGE_TOLD_MAX]))
+            more = " and others" if len(self.strange) > _STRANGE_TOLD_MAX else ""
+            words.append(
+                f"{len(self.strange)} page(s) ({told}{more}) are not what llmbot wrote: damaged, "
+                "or changed by another program; what they hold is taken as it is"
+            )
+        return f"Database: {'; '.join(words)}"
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseRebuilt:
     """A damaged database was moved aside and built anew from what could be read."""
 
@@ -209,5 +235,5 @@ class DatabaseRebuilt:
         )
 
 
-DatabaseRepair = DatabaseMended | DatabaseRebuilt
+DatabaseRepair = DatabaseMended | DatabasePagesWrong | DatabaseRebuilt
 """What a start may have to tell of the database."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DataDirectoryError
-from llmbot.storage.database.contract import DatabaseRepair, Migration
+from llmbot.storage.database.contract import DatabasePagesWrong, DatabaseRepair, Migration
 from llmbot.storage.database.group_commit import Connection
 from llmbot.storage.database.sqlite_backup import back_up
 from llmbot.storage.database.sqlite_connection import SqliteConnection, classify
 from llmbot.storage.database.sqlite_mending import mend
+from llmbot.storage.database.sqlite_page_sums import PageSums
 from llmbot.storage.database.sqlite_repair import inspect, rebuild, resume
 from llmbot.storage.files import create_private
 
@@ -31,6 +32,7 @@ class SqliteEngine:
         """Keep the database in `path`, its log in `path`-wal beside it."""
         self._path = path
         self._clock = clock
+        self._sums = PageSums(path)
         self._units_in_log = 0
         self._damage = ""
         self._scrub = False
@@ -51,8 +53,11 @@ class SqliteEngine:
             resumed = resume(self._path, self._clock)
             mended = mend(self._path)
             create_private(self._path)
-            damage = self._damage or inspect(self._path)
+            looked = self._sums.look()
+            damage = self._damage or inspect(self._path, looked)
             rebuilt = rebuild(self._path, damage, migrations, self._clock) if damage else None
+            if looked.strange and rebuilt is None:
+                self._sums.forget()
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise DataDirectoryError(
@@ -62,10 +67,15 @@ class SqliteEngine:
             # While salvaging: not damage but, for instance, a disk that fails.
             raise classify(error) from error
         self._damage = ""
-        return tuple(repair for repair in (resumed, mended, rebuilt) if repair is not None)
+        pages = None
+        if looked.mended or (looked.strange and rebuilt is None):
+            pages = DatabasePagesWrong(looked.mended, looked.strange)
+        return tuple(repair for repair in (resumed, mended, pages, rebuilt) if repair is not None)
 
     def connect_writer(self) -> SqliteConnection:
         """See `threaded.Engine.connect_writer`."""
+        with contextlib.suppress(OSError):
+            self._sums.opening()
         return SqliteConnection(self._path, self._clock, on_damage=self._note_damage)
 
     def connect_reader(self) -> SqliteConnection:
@@ -82,11 +92,11 @@ class SqliteEngine:
         self._units_in_log += units
         if self._scrub:
             # Until the log is empty it holds the pages as they were before they were overwritten.
-            [(busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._scrub = bool(busy)
+            self._scrub = not self._empty_log(connection)
             self._units_in_log = 0
         if self._units_in_log >= UNITS_BETWEEN_CHECKPOINTS:
             self._units_in_log = 0
+            self._keep_sums(self._sums.before_checkpoint)
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def ask_scrub(self) -> None:
@@ -103,8 +113,23 @@ class SqliteEngine:
         return total
 
     def finish(self, connection: Connection) -> None:
-        """Leave one file behind, complete."""
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Leave the database behind in one file, complete."""
+        self._empty_log(connection)
+
+    def _empty_log(self, connection: Connection) -> bool:
+        """Copy all of the log into the database; whether nobody was in the way."""
+        self._keep_sums(self._sums.before_checkpoint)
+        [(busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if not busy:
+            self._keep_sums(self._sums.log_emptied)
+        return not busy
+
+    def _keep_sums(self, keep: Callable[[], None]) -> None:
+        try:
+            keep()
+        except OSError:
+            # The database is worth more than the proof of its pages.
+            self._sums.forget()
 
     def backup(self, path: Path) -> int:
         """See `contract.Database.backup`."""

@@ -32,6 +32,8 @@ from typing import Any
 
 import orjson
 
+from llmbot.storage.crc import one_wrong_byte
+
 JsonObject = dict[str, Any]
 """The body of a document."""
 
@@ -208,22 +210,6 @@ def _broken(problem: str) -> Reading:
 # ── the checksum of the bytes, and what it tells of a single wrong one ──────────────────────────
 
 
-def _table() -> tuple[int, ...]:
-    rows = []
-    for byte in range(256):
-        rest = byte
-        for _ in range(8):
-            rest = (rest >> 1) ^ (0xEDB88320 if rest & 1 else 0)
-        rows.append(rest)
-    return tuple(rows)
-
-
-_STEPS = _table()
-_OF_ONE_BYTE = {step: byte for byte, step in enumerate(_STEPS)}
-_BY_TOP = {step >> 24: byte for byte, step in enumerate(_STEPS)}
-"""The top bytes of the table differ from each other, so that a step can be taken back."""
-
-
 def _crc_fits(raw: bytes) -> bool:
     place = _CRC[0].search(raw, 0, _HEADER_ROOM)
     return place is not None and _crc_without(raw, place) == int(place[1], 16)
@@ -235,24 +221,15 @@ def _crc_without(raw: bytes, place: re.Match[bytes]) -> int:
 
 
 def _mended(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Where one wrong byte may stand, and the bytes as they were then.
-
-    CRC-32 is linear: the difference of two checksums depends on the difference of the texts alone.
-    A single wrong byte contributes one row of the table, moved on by a step for each byte behind
-    it; so the difference is moved back, step by step, until it is a row.
-    """
+    """Where one wrong byte may stand, and the bytes as they were then."""
     for pattern in _CRC:
         place = pattern.search(raw, 0, _HEADER_ROOM)
         if place is None:
             continue
-        rest = _crc_without(raw, place) ^ int(place[1], 16)
-        for offset in range(len(raw) - 1, -1, -1):
-            wrong = _OF_ONE_BYTE.get(rest)
-            if wrong and not place.start(1) <= offset < place.end(1):
-                yield offset, raw[:offset] + bytes([raw[offset] ^ wrong]) + raw[offset + 1 :]
-                break
-            row = _BY_TOP[rest >> 24]
-            rest = ((rest ^ _STEPS[row]) << 8 | row) & 0xFFFFFFFF
+        found = one_wrong_byte(len(raw), _crc_without(raw, place) ^ int(place[1], 16))
+        if found and not place.start(1) <= found[0] < place.end(1):
+            offset, wrong = found
+            yield offset, raw[:offset] + bytes([raw[offset] ^ wrong]) + raw[offset + 1 :]
     named = _CRC_NAME.search(raw, 0, _HEADER_ROOM)
     if named is not None:
         # The checksum itself may be hit so that it is no string any more; the sha256 decides.
