@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from llmbot.kernel.clock import ManualClock, SystemClock
-from llmbot.kernel.events import EventBus
-from llmbot.operations.audit.files import MEND, NAME, AuditFiles, tail, verify
+from llmbot.kernel.events import EventBus, Published
+from llmbot.operations.audit.files import HEAD, MEND, NAME, AuditFiles, tail, verify
 from llmbot.operations.audit.lines import BEGINNING, Act, line_of, read_line
 from llmbot.operations.audit.trail import AuditDamaged, AuditRecorded, AuditTrail, Ended
 
@@ -51,7 +51,7 @@ async def test_an_act_leaves_one_record(tmp_path: Path) -> None:
     assert (record.before, record.after) == ({"state": "open"}, {"state": "closed"})
     assert record.previous == BEGINNING
     await trail.close()
-    assert set(files_in(tmp_path)) == {NAME}
+    assert set(files_in(tmp_path)) == {NAME, HEAD}
 
 
 async def test_records_are_chained_over_lives(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ async def test_nothing_in_it_ends_in_json(tmp_path: Path) -> None:
     await recorded(trail, "gc")
     await trail.close()
     found = files_in(tmp_path)
-    assert len(found) == 2
+    assert len(found) == 3
     assert not [name for name in found if name.endswith(".json")]
     assert all(rights == 0o600 for rights in found.values())
 
@@ -252,6 +252,23 @@ def test_large_state_is_left_out() -> None:
     assert "leftOut" in orjson.dumps(dict(read_line(line).after)).decode()
 
 
+async def told_at_start(directory: Path) -> list[AuditDamaged]:
+    """What a start tells of the audit's damage."""
+    clock = SystemClock()
+    bus = EventBus(clock)
+    told: list[AuditDamaged] = []
+
+    def hear(heard: Published) -> None:
+        if isinstance(heard.event, AuditDamaged):
+            told.append(heard.event)
+
+    bus.subscribe(hear)
+    trail = AuditTrail(directory, clock, bus)
+    await trail.open()
+    await trail.close()
+    return told
+
+
 async def test_a_cut_in_the_middle_is_told_once_by_the_next_start(tmp_path: Path) -> None:
     """The start that meets damage says so and records it; verify finds it for ever."""
     trail = await opened(tmp_path)
@@ -261,24 +278,8 @@ async def test_a_cut_in_the_middle_is_told_once_by_the_next_start(tmp_path: Path
     path = tmp_path / NAME
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2 - 30] + whole[len(whole) // 2 + 30 :])
-    for _ in range(2):
-        clock = SystemClock()
-        bus = EventBus(clock)
-        told: list[AuditDamaged] = []
-        bus.subscribe(
-            lambda heard, told=told: (
-                told.append(heard.event)  # type: ignore[misc] # a default
-                if isinstance(heard.event, AuditDamaged)
-                else None
-            )
-        )
-        trail = AuditTrail(tmp_path, clock, bus)
-        await trail.open()
-        await trail.close()
-        if told:
-            first_time = told
-    assert [event.count for event in first_time] == [2]
-    assert told == []
+    assert [event.count for event in await told_at_start(tmp_path)] == [2]
+    assert await told_at_start(tmp_path) == []
     mends = [record for record in tail(tmp_path, 10) if record.act.action == MEND]
     assert [(record.outcome, record.after) for record in mends] == [("failed", {"problems": 2})]
     assert len(verify(tmp_path).problems) == 2
@@ -300,3 +301,58 @@ async def test_what_stands_in_the_audits_place_is_put_aside(tmp_path: Path, what
     assert [record.act.action for record in records] == [MEND, "gc"]
     assert records[0].detail == f"{NAME} was no file; what was there is {NAME}.1.aside"
     assert verify(tmp_path).whole
+
+
+@pytest.mark.parametrize("left", [0, 2, None])
+async def test_records_that_are_gone_from_the_end_are_missed(
+    tmp_path: Path, left: int | None
+) -> None:
+    """Emptied, cut at a line's end or removed: verify and the next start tell; a chain goes on."""
+    trail = await opened(tmp_path)
+    for number in range(5):
+        await recorded(trail, f"action/{number}")
+    await trail.close()
+    path = tmp_path / NAME
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:left]))
+    first = (left or 0) + 1
+    [problem] = verify(tmp_path).problems
+    assert f"from number {first} to 5" in problem
+    [event] = await told_at_start(tmp_path)
+    assert f"from number {first} to 5" in event.describe()
+    mend = tail(tmp_path, 1)[0]
+    assert (mend.number, mend.act.action, mend.outcome) == (6, MEND, "failed")
+    assert mend.after == {"problems": 1, "lostFrom": first, "lostTo": 5}
+    trail = await opened(tmp_path)
+    await recorded(trail, "gc")
+    await trail.close()
+    assert await told_at_start(tmp_path) == []
+    found = verify(tmp_path)
+    assert (found.last, len(found.problems)) == (7, 1)
+    assert f"from number {first} to 5" in found.problems[0]
+
+
+async def test_another_end_than_the_one_written_is_noticed(tmp_path: Path) -> None:
+    """A chain that is whole in itself, but is not the one that was written."""
+    trail = await opened(tmp_path)
+    await recorded(trail, "gc")
+    await trail.close()
+    forged, _ = line_of(1, BEGINNING, Act("x", "nobody", "api", "gc"), outcome="done")
+    (tmp_path / NAME).write_bytes(forged)
+    assert not verify(tmp_path).whole
+    [event] = await told_at_start(tmp_path)
+    assert "not the one that was written" in event.describe()
+
+
+async def test_a_kill_between_a_record_and_its_name_is_no_damage(tmp_path: Path) -> None:
+    """The record is on the disk first: one more than the last that is named is no loss."""
+    trail = await opened(tmp_path)
+    await recorded(trail, "gc")
+    head = (tmp_path / HEAD).read_bytes()
+    await recorded(trail, "gc")
+    await trail.close()
+    (tmp_path / HEAD).write_bytes(head)
+    assert verify(tmp_path).whole
+    assert await told_at_start(tmp_path) == []

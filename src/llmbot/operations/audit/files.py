@@ -2,7 +2,8 @@
 
 `audit.log` is the newest; full ones become `audit-NUMBER.log` after the first record in them, and
 the oldest go when there are too many. None of them ends in `.json`: a script of the runbook mends
-whatever does. `begun-ID.note` is an act under way.
+whatever does. `begun-ID.note` is an act under way, `audit.head` names the last record, so that
+records that are gone from the end are missed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from llmbot.operations.audit.lines import BEGINNING, Act, AuditRecord, read_line
-from llmbot.storage.files import sync_directory
+from llmbot.storage.files import replace_durably, sync_directory
 
 __all__ = ["DIRECTORY", "AuditFiles", "Place", "Verification", "tail", "verify"]
 
@@ -24,6 +25,7 @@ DIRECTORY = "audit"
 """Below DATA_DIR."""
 
 NAME = "audit.log"
+HEAD = "audit.head"
 MEND = "audit/mend"
 """The act of a start that found the audit damaged."""
 FILE_BYTES_MAX = 8 * 1024 * 1024
@@ -44,6 +46,16 @@ class Place:
     """Of a last line that was cut off in the middle."""
     problems: tuple[str, ...] = ()
     """Damage to the newest file that no life has recorded yet."""
+    lost: tuple[int, int] | None = None
+    """The first and the last of the records that are gone from the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The last record that was acknowledged."""
+
+    number: int
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,15 @@ class AuditFiles:
             if last is not None:
                 number, digest = last.number, last.hash
                 break
+        problems = (*aside, *self._unrecorded_damage())
+        head, lost = _read_head(self.directory), None
+        if head is not None and head.number > number:
+            # The chain goes on behind what is gone: the next record says so.
+            lost = (number + 1, head.number)
+            problems = (*problems, f"{NAME}: {_gone(*lost)}")
+            number, digest = head.number, head.hash
+        elif head is not None and head.number == number and head.hash != digest:
+            problems = (*problems, f"{NAME}: its last record is not the one that was written")
         known = {record.act.id for record in tail(self.directory, _NOTES_MAX)}
         begun = []
         for path, act in self._notes():
@@ -95,7 +116,7 @@ class AuditFiles:
                 path.unlink(missing_ok=True)
             else:
                 begun.append(act)
-        return Place(number, digest, tuple(begun), torn, (*aside, *self._unrecorded_damage()))
+        return Place(number, digest, tuple(begun), torn, problems, lost)
 
     def append(self, lines: bytes) -> None:
         """Add lines durably; after a failure the file ends where it ended before."""
@@ -115,7 +136,18 @@ class AuditFiles:
             os.close(descriptor)
         if fresh:
             sync_directory(self.directory)
+        self._write_head(lines)
         self._size += len(lines)
+
+    def _write_head(self, lines: bytes) -> None:
+        last = read_line(lines.splitlines()[-1])
+        fresh = self.directory / f"{HEAD}.new"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, orjson.dumps(asdict(_Head(last.number, last.hash))))
+        finally:
+            os.close(descriptor)
+        replace_durably(fresh, self.directory / HEAD)
 
     def note(self, act: Act) -> None:
         """Note an act that begins."""
@@ -192,12 +224,14 @@ class AuditFiles:
                 yield path, None
 
 
-def verify(directory: Path, only: Sequence[Path] = ()) -> Verification:
+def verify(directory: Path, only: Sequence[Path] | None = None) -> Verification:
     """Check every record of the whole chain, oldest first, or of these files only."""
+    # Before the records, of which a bot that runs may add one meanwhile.
+    head = _read_head(directory) if only is None else None
     problems: list[str] = []
-    records = first = number = 0
-    digest = ""
-    paths = only or _in_order(directory)
+    records = first = 0
+    last: AuditRecord | None = None
+    paths = _in_order(directory) if only is None else only
     for path in paths:
         for place, line in enumerate(_lines(path), start=1):
             where = f"{path.name}, line {place}"
@@ -209,17 +243,53 @@ def verify(directory: Path, only: Sequence[Path] = ()) -> Verification:
             except ValueError as error:
                 problems.append(f"{where}: {error}")
                 continue
-            if not records:
-                first = record.number
-                if first == 1 and record.previous != BEGINNING:
-                    problems.append(f"{where}: the first record is chained to something before it")
-            elif record.number != number + 1:
-                problems.append(f"{where}: record {record.number} follows {number}")
-            elif record.previous != digest:
-                problems.append(f"{where}: not chained to the record before it")
+            problems += [f"{where}: {wrong}" for wrong in _wrong_with(record, last, head)]
+            first = first or record.number
             records += 1
-            number, digest = record.number, record.hash
+            last = record
+    number, digest = (last.number, last.hash) if last else (0, "")
+    if head is not None and head.number > number:
+        problems.append(f"{NAME}: {_gone(number + 1, head.number)}")
     return Verification(records, len(paths), first, number, digest, tuple(problems))
+
+
+def _wrong_with(
+    record: AuditRecord, before: AuditRecord | None, head: _Head | None
+) -> Iterator[str]:
+    """What is wrong with a record's place in the chain."""
+    lost = _lost_before(record)
+    if lost is not None:
+        yield f"before it {_gone(*lost)}"
+    elif before is None:
+        if record.number == 1 and record.previous != BEGINNING:
+            yield "the first record is chained to something before it"
+    elif record.number != before.number + 1:
+        yield f"record {record.number} follows {before.number}"
+    elif record.previous != before.hash:
+        yield "not chained to the record before it"
+    if head is not None and head.number == record.number and head.hash != record.hash:
+        yield "not the record that was written"
+
+
+def _gone(first: int, last: int) -> str:
+    return f"{last - first + 1} record(s) are gone, from number {first} to {last}"
+
+
+def _lost_before(record: AuditRecord) -> tuple[int, int] | None:
+    """Which records a start had found gone when it wrote this one."""
+    first, last = record.after.get("lostFrom"), record.after.get("lostTo")
+    if record.act.action != MEND or not isinstance(first, int) or not isinstance(last, int):
+        return None
+    return first, last
+
+
+def _read_head(directory: Path) -> _Head | None:
+    """The last record that was acknowledged; None where that is not known."""
+    try:
+        fields = orjson.loads((directory / HEAD).read_bytes())
+        return _Head(int(fields["number"]), str(fields["hash"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def tail(directory: Path, count: int) -> list[AuditRecord]:

@@ -131,6 +131,8 @@ class AuditTrail:
             first, count = place.problems[0], len(place.problems)
             self._bus.publish(AuditDamaged(first, count))
             after = {"problems": count}
+            if place.lost is not None:
+                after |= {"lostFrom": place.lost[0], "lostTo": place.lost[1]}
             await self.end(act, Ended("failed", "audit_damaged", first, after=after))
         for act in place.begun:
             await self.end(act, Ended("interrupted", detail="the process ended meanwhile"))
