@@ -11,6 +11,8 @@ from tests.support.discord import MemoryDiscord
 from tests.support.tiny_disk import fill, tiny_disk
 
 from llmbot.conversation.intake.credit import AnsweredOnCredit, Credit
+from llmbot.kernel.clock import ManualClock
+from llmbot.operations.journal import Journal
 
 
 async def converse(disk: Path) -> None:
@@ -50,3 +52,28 @@ def test_a_full_disk_costs_nobody_an_answer(tmp_path: Path) -> None:
     """While the disk is full everybody is answered once; freed, it has all of it, for ever."""
     with tiny_disk(tmp_path / "tiny", "3m") as disk:
         asyncio.run(converse(disk))
+
+
+async def keep_a_journal(disk: Path) -> None:
+    """Add entries while the disk fills up, then with room again; read them with a next life."""
+    book = Journal(disk / "journal", ManualClock(), lambda text: text)
+    added = 0
+    fill(disk)
+    with (disk / "filler").open("r+b") as filler:
+        filler.truncate(200 * 1024)  # room for some entries, and for half of another
+    while book.kept:
+        await book.add("note", text="x" * 700)
+        added += 1
+    assert "No space left" in book.last_error
+    (disk / "filler").unlink()
+    await book.add("note", text="y")
+    assert book.last_error == ""
+    again = Journal(disk / "journal", ManualClock(), lambda text: text)
+    assert await again.load() == added + 1
+    assert again.broken == ""
+
+
+def test_a_journal_is_whole_after_the_disk_was_full(tmp_path: Path) -> None:
+    """A line that the full disk had cut is written anew, not gone on with."""
+    with tiny_disk(tmp_path / "tiny", "256k") as disk:
+        asyncio.run(keep_a_journal(disk))

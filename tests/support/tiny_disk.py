@@ -31,3 +31,8 @@ def fill(disk: Path) -> Path:
         while file.write(b"x" * 4096):
             pass
     return filler
+
+
+def remount(disk: Path, mode: str) -> None:
+    """Make it read-only (`ro`) or writable again (`rw`)."""
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=True)  # noqa: S603, S607 - a fixed command

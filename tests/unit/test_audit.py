@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from tests.support.tiny_disk import remount, tiny_disk
 
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.events import EventBus, Published
@@ -356,3 +357,27 @@ async def test_a_kill_between_a_record_and_its_name_is_no_damage(tmp_path: Path)
     (tmp_path / HEAD).write_bytes(head)
     assert verify(tmp_path).whole
     assert await told_at_start(tmp_path) == []
+
+
+async def test_a_read_only_disk_stops_no_start(tmp_path: Path) -> None:
+    """What a kill had left is recorded once the disk takes it, though the start could not."""
+    with tiny_disk(tmp_path / "tiny", "256k") as disk:
+        directory = disk / "audit"
+        trail = await opened(directory)
+        await recorded(trail, "gc")
+        await trail.begin("loopback", "api", "cache/clear")
+        await trail.close()
+        with (directory / NAME).open("ab") as file:
+            file.write(b'{"number": 2')
+        remount(disk, "ro")
+        files = AuditFiles(directory)
+        place = files.open()
+        assert [act.action for act in place.begun] == ["cache/clear"]
+        assert place.torn_bytes
+        line, _ = line_of(place.number + 1, place.hash, place.begun[0], outcome="interrupted")
+        with pytest.raises(OSError, match="Read-only"):
+            files.append(line)
+        remount(disk, "rw")
+        files.append(line)
+        assert [record.act.action for record in tail(directory, 9)] == ["gc", "cache/clear"]
+        assert verify(directory).whole

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.support.tiny_disk import fill, remount, tiny_disk
 
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import DataDirectoryError, SecondInstanceError
@@ -151,3 +152,42 @@ def test_unwritable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataDirectoryError, match="file/data cannot be written: Not a directory"):
         acquire(tmp_path / "file" / "data", Owner("boot", 1, "token"), ManualClock())
+
+
+@pytest.mark.parametrize("name", ["instance.lock", "instance.facts"])
+def test_a_directory_in_the_place_of_a_file_is_named(tmp_path: Path, name: str) -> None:
+    """The sentence says which one it is, and what to do."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataDirectoryError, match=rf"{name} is a directory.*; move it away"):
+        take(tmp_path)
+    (tmp_path / name).rmdir()
+    take(tmp_path).release()
+
+
+def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    """The lock holds without words; where the bot is found is told once there is room."""
+    with tiny_disk(tmp_path / "tiny", "256k") as disk:
+        filler = fill(disk)
+        lock = take(disk)
+        with pytest.raises(SecondInstanceError):
+            take(disk)
+        assert not lock.publish(http_address="http://127.0.0.1:3000")
+        filler.unlink()
+        assert lock.publish()
+        facts = read_instance(disk)
+        assert facts is not None
+        assert facts.http_address == "http://127.0.0.1:3000"
+        lock.release()
+
+
+def test_a_read_only_disk_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    """With the lock's file there, as any life but the first finds it."""
+    with tiny_disk(tmp_path / "tiny", "256k") as disk:
+        take(disk).release()
+        remount(disk, "ro")
+        lock = take(disk)
+        with pytest.raises(SecondInstanceError):
+            take(disk)
+        remount(disk, "rw")
+        assert lock.publish()
+        lock.release()

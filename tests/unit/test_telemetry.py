@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.tiny_disk import remount, tiny_disk
 
 from llmbot.app.telemetry.lines import ColouredConsole, action_name, for_console, from_record
 from llmbot.app.telemetry.logs import Telemetry
@@ -199,3 +200,29 @@ def test_the_stop_leaves_nothing_behind(log: Log) -> None:
 def test_action_names() -> None:
     """The action of an event is its class name in small letters."""
     assert action_name("BreakerChanged") == "breaker_changed"
+
+
+def test_a_read_only_disk_stops_no_start(tmp_path: Path) -> None:
+    """Lines are missed and counted; they are written again as soon as the disk takes them."""
+    shown = threading.Event()
+
+    class Screen(io.StringIO):
+        """Says when a line was shown, which is after the file was tried."""
+
+        def flush(self) -> None:
+            shown.set()
+
+    with tiny_disk(tmp_path / "tiny", "256k") as disk:
+        (disk / "logs").mkdir()
+        remount(disk, "ro")
+        log = Log(disk / "logs")
+        log.telemetry = Telemetry(disk / "logs", log.clock, Redactor(), console=Screen())
+        log.telemetry.attach(log.bus)
+        log.telemetry.start()
+        log.bus.publish(Noted("First", "missed"))
+        assert shown.wait(10)
+        assert log.telemetry.facts().failed == 1
+        remount(disk, "rw")
+        log.bus.publish(Noted("Second", "kept"))
+        (line,) = log.lines()
+        assert "kept" in line

@@ -67,6 +67,8 @@ class Journal:
         self._last = _START
         self._file_number = 1
         self._unkept: list[bytes] = []
+        self._half: tuple[Path, int] | None = None
+        """Where a write failed, and how long the file was before it."""
         self._readers: list[Reader] = []
         self._turn = asyncio.Lock()
         self.failures = 0
@@ -112,8 +114,8 @@ class Journal:
 
     @property
     def kept(self) -> bool:
-        """Whether all that was added is on the disk."""
-        return not self._unkept
+        """Whether the disk took what was added last; what is on its way to it is no trouble."""
+        return not self.last_error
 
     # ── on a thread ─────────────────────────────────────────────────────────────────────────────
 
@@ -124,6 +126,9 @@ class Journal:
         lines = list(self._unkept)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            if self._half is not None:
+                self._cut(*self._half)
+                self._half = None
             path = self._path(self._file_number)
             if path.exists() and path.stat().st_size > self._bytes_max:
                 self._file_number += 1
@@ -131,6 +136,7 @@ class Journal:
                 for old in sorted(self._folder.glob("journal-*.log"))[: -self._files_max + 1]:
                     old.unlink()
             fresh = not path.exists()
+            self._half = (path, 0 if fresh else path.stat().st_size)
             with path.open("ab") as file:
                 file.write(b"".join(lines))
                 file.flush()
@@ -141,6 +147,7 @@ class Journal:
             self.failures += 1
             self.last_error = f"{type(error).__name__}: {error.strerror}"
             return
+        self._half, self.last_error = None, ""
         del self._unkept[: len(lines)]
 
     def _read_all(self) -> list[Entry]:
@@ -168,7 +175,9 @@ class Journal:
         return entries
 
     def _cut(self, path: Path, size: int) -> None:
-        """Take off the line that a kill had cut; nobody was told that it was kept."""
+        """Take off the line that a kill or the disk had cut; nobody was told that it was kept."""
+        if not path.exists():
+            return
         with path.open("rb+") as file:
             file.truncate(size)
             os.fsync(file.fileno())

@@ -7,6 +7,9 @@ import errno
 import os
 from pathlib import Path
 
+DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""What may pass, or be mended, while the bot runs: it starts, and says so."""
+
 
 def create_private(path: Path) -> None:
     """Make a file only its owner may read, durably; one that exists keeps its content.

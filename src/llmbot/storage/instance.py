@@ -22,7 +22,7 @@ import orjson
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DataDirectoryError, SecondInstanceError
 from llmbot.kernel.ids import Owner
-from llmbot.storage.files import create_private, replace_durably
+from llmbot.storage.files import DISK_TROUBLE, create_private, replace_durably
 
 LOCK_NAME = "instance.lock"
 FACTS_NAME = "instance.facts"
@@ -78,8 +78,10 @@ class InstanceLock:
         version: str | None = None,
         http_address: str | None = None,
         simulator_address: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Tell the command line more; what is None stays as it was. Blocks for one disk write.
+
+        False where the disk is full or fails: a later call tells all of it.
 
         Raises:
             DataDirectoryError: the data directory cannot be written.
@@ -91,15 +93,21 @@ class InstanceLock:
         }
         known = {name: value for name, value in given.items() if value is not None}
         self.facts = replace(self.facts, **known)  # type: ignore[arg-type] # names and types are those of the three fields
-        target = self._data_dir / FACTS_NAME
+        lock, target = self._data_dir / LOCK_NAME, self._data_dir / FACTS_NAME
         partial = self._data_dir / f"{FACTS_NAME}.partial"
         try:
+            with lock.open("r+b") as file:
+                file.write(f"{self.facts.pid} {self.facts.owner}\n".encode())
+                file.truncate()  # last: a full disk still takes what replaces something
             partial.unlink(missing_ok=True)
             create_private(partial)
             partial.write_bytes(orjson.dumps(asdict(self.facts)))
             replace_durably(partial, target)
         except OSError as error:
-            raise _unwritable(self._data_dir, error) from error
+            if error.errno in DISK_TROUBLE:
+                return False
+            raise _unwritable(self._data_dir, error, target) from error
+        return True
 
     def release(self) -> None:
         """Give the directory free; does nothing the second time."""
@@ -124,14 +132,8 @@ def acquire(data_dir: Path, owner: Owner, clock: Clock) -> InstanceLock:
         descriptor = _lock(path)
         if descriptor is None:
             raise _second(data_dir)
-        try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{owner.pid} {owner}\n".encode(), 0)
-        except OSError:
-            os.close(descriptor)
-            raise
     except OSError as error:
-        raise _unwritable(data_dir, error) from error
+        raise _unwritable(data_dir, error, path) from error
     facts = InstanceFacts(
         owner=str(owner),
         pid=owner.pid,
@@ -159,7 +161,7 @@ def read_instance(data_dir: Path) -> InstanceFacts | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unwritable(data_dir, error) from error
+        raise _unwritable(data_dir, error, data_dir / LOCK_NAME) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -176,10 +178,16 @@ def _lock(path: Path) -> int | None:
     A look by `read_instance` holds the lock too, shared and for a moment; a holder is told from a
     look by trying to share it.
     """
-    create_private(path)
+    flags = os.O_RDWR | os.O_CREAT
+    try:
+        create_private(path)
+    except OSError as error:
+        if error.errno != errno.EROFS or not path.exists():
+            raise
+        flags = os.O_RDONLY
     pause = threading.Event()
     for _ in range(LOCK_TRIES_MAX):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
         try:
             state = _try_lock(descriptor, path)
         except BaseException:
@@ -228,6 +236,8 @@ def _second(data_dir: Path) -> SecondInstanceError:
     return SecondInstanceError(f"Another llmbot{process} runs on the data in {data_dir}.")
 
 
-def _unwritable(data_dir: Path, error: OSError) -> DataDirectoryError:
+def _unwritable(data_dir: Path, error: OSError, path: Path) -> DataDirectoryError:
+    if path.is_dir():
+        return DataDirectoryError(f"{path} is a directory, not a file of llmbot's; move it away.")
     reason = os.strerror(error.errno or errno.EIO)
     return DataDirectoryError(f"The data directory {data_dir} cannot be written: {reason}.")

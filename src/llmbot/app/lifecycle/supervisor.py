@@ -326,7 +326,8 @@ class Supervisor:
                 f"Service {name} did not start within {self._start_deadline_s:g} s."
             ) from None
         except Exception as error:
-            raise ServiceStartError(f"Service {name} did not start: {in_words(error)}.") from error
+            why = in_words(error).rstrip(".")
+            raise ServiceStartError(f"Service {name} did not start: {why}.") from error
         seat.last_start_ms = round((self._clock.monotonic() - began) * 1000)
         if seat.state is ServiceState.STARTING:  # else one of its tasks has given up already
             self._move(seat, ServiceState.RUNNING, f"in {seat.last_start_ms} ms")

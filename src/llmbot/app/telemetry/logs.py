@@ -32,6 +32,7 @@ from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DataDirectoryError
 from llmbot.kernel.events import EventBus, Level, Published
 from llmbot.kernel.redact import Redactor
+from llmbot.storage.files import DISK_TROUBLE
 
 LOG_NAME = "application.log"
 QUEUE_MAX = 10_000
@@ -98,20 +99,29 @@ class Telemetry:
     def start(self) -> None:
         """Open the file and begin to write; route the logs of libraries here.
 
+        Where the disk is full or fails, each line tries again.
+
         Raises:
             DataDirectoryError: the directory of the logs cannot be written.
         """
         size, count = self._limits
+        self._file = logging.handlers.RotatingFileHandler(
+            self._path,
+            maxBytes=size,
+            backupCount=count,
+            encoding="utf-8",
+            errors="replace",
+            delay=True,
+        )
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = logging.handlers.RotatingFileHandler(
-                self._path, maxBytes=size, backupCount=count, encoding="utf-8", errors="replace"
-            )
+            self._path.open("a").close()
         except OSError as error:
-            raise DataDirectoryError(
-                f"The log directory {self._path.parent} cannot be written "
-                f"({error.strerror}); make it writable or set LOG_DIR."
-            ) from None
+            if error.errno not in DISK_TROUBLE:
+                raise DataDirectoryError(
+                    f"The log directory {self._path.parent} cannot be written "
+                    f"({error.strerror}); make it writable or set LOG_DIR."
+                ) from None
         self._file.setFormatter(logging.Formatter("%(message)s"))
         # Its own handler of errors prints to stderr; ours counts.
         self._file.handleError = self._write_failed  # type: ignore[method-assign]

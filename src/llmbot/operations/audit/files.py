@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from llmbot.operations.audit.lines import BEGINNING, Act, AuditRecord, read_line
-from llmbot.storage.files import replace_durably, sync_directory
+from llmbot.storage.files import DISK_TROUBLE, replace_durably, sync_directory
 
 __all__ = ["DIRECTORY", "AuditFiles", "Place", "Verification", "tail", "verify"]
 
@@ -90,8 +90,12 @@ class AuditFiles:
         self._size = 0
 
     def open(self) -> Place:
-        """Make the directory, cut off a torn last line, and say where to go on."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        """Make the directory, cut off a torn last line, and say where to go on.
+
+        A disk that is full or read-only does not matter yet: `append` makes up for it.
+        """
+        with _disk_trouble_later():
+            self.directory.mkdir(parents=True, exist_ok=True)
         aside = self._put_aside()
         torn = self._cut_torn_line()
         number, digest = 0, BEGINNING
@@ -113,7 +117,8 @@ class AuditFiles:
         begun = []
         for path, act in self._notes():
             if act is None or act.id in known:  # recorded, and killed before the note was removed
-                path.unlink(missing_ok=True)
+                with _disk_trouble_later():
+                    path.unlink(missing_ok=True)
             else:
                 begun.append(act)
         return Place(number, digest, tuple(begun), torn, problems, lost)
@@ -122,6 +127,7 @@ class AuditFiles:
         """Add lines durably; after a failure the file ends where it ended before."""
         if self._size and self._size + len(lines) > self._file_bytes_max:
             self._rotate()
+        self.directory.mkdir(parents=True, exist_ok=True)
         # Opened anew each time: after a failed fsync a descriptor cannot be trusted again.
         fresh = not self._path.exists()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -203,17 +209,17 @@ class AuditFiles:
             return 0
         if not self._size:
             return 0
-        with self._path.open("r+b") as file:
+        with self._path.open("rb") as file:
             start = max(0, self._size - _TAIL_BYTES)
             file.seek(start)
             end = file.read().rfind(b"\n")
-            keep = start + end + 1 if end >= 0 else 0
-            torn = self._size - keep
-            if torn:
+        keep = start + end + 1 if end >= 0 else 0
+        torn = self._size - keep
+        self._size = keep
+        if torn:
+            with _disk_trouble_later(), self._path.open("r+b") as file:
                 file.truncate(keep)
-                file.flush()
                 os.fsync(file.fileno())
-                self._size = keep
         return torn
 
     def _notes(self) -> Iterator[tuple[Path, Act | None]]:
@@ -222,6 +228,15 @@ class AuditFiles:
                 yield path, Act(**orjson.loads(path.read_bytes()))
             except (ValueError, TypeError):
                 yield path, None
+
+
+@contextlib.contextmanager
+def _disk_trouble_later() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_TROUBLE:
+            raise
 
 
 def verify(directory: Path, only: Sequence[Path] | None = None) -> Verification:
