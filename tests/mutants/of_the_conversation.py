@@ -12,6 +12,7 @@ _INTERACTIONS = ("tests/unit/test_interactions.py",)
 _JOBS = ("tests/unit/test_jobs.py", "tests/unit/test_pipeline.py")
 _OVERLOAD = ("tests/unit/test_overload.py",)
 _RECONCILE = ("tests/unit/test_reconcile.py",)
+_ANSWER_ORDER = ("tests/unit/test_answer_order.py",)
 _REPLY = ("tests/unit/test_reply.py",)
 
 MUTANTS = (
@@ -175,6 +176,20 @@ MUTANTS = (
         "stands = text if sent.content.strip() == text.strip() else sent.content",
         "stands = text",
         _REPLY,
+    ),
+    Mutant(
+        "an answer is edited into a notice above an earlier answer",
+        "conversation/ledger/parts.py",
+        "        if self._reached.get(job.order_key, 0) > discord_id:",
+        "        if self._reached.get(job.order_key, 0) < 0:",
+        _ANSWER_ORDER,
+    ),
+    Mutant(
+        "the place of an earlier life's answer is not known",
+        "conversation/ledger/parts.py",
+        "        if not of_earlier_life:",
+        "        if discord_id:",
+        _ANSWER_ORDER,
     ),
     Mutant(
         "our parts are not found again after a crash",

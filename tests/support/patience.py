@@ -72,9 +72,6 @@ def patience_of(
     parking = Parking(queue, prospects, lambda: pool.limit, bus, clock)
     settings = settings or AnnouncementSettings(silence_s=delivery.settings.silence_s)
     announcements = Announcements(queue, delivery, load, modes, bus, clock, settings)
-    delivery.words_for_silence, delivery.make_room = (
-        announcements.words_for_silence,
-        announcements.make_room,
-    )
+    delivery.words_for_silence = announcements.words_for_silence
     queue.entered = announcements.entered
     return Patience(load, parking, announcements)

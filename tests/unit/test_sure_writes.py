@@ -37,7 +37,7 @@ async def test_an_end_that_the_disk_refused_is_written_later(tmp_path: Path) -> 
         assert t.store.sure.again() == 2
         await t.store.tell(1, "looked", "")
         assert await t.store.counts() == {"done": 1}
-        assert await t.store.is_ours(t.discord.ours(100)[0].id) is not None
+        assert await t.store.parts.is_ours(t.discord.ours(100)[0].id) is not None
         assert t.store.sure.again() == 0
 
 
@@ -62,7 +62,7 @@ async def test_an_end_names_every_part_of_its_reply(tmp_path: Path) -> None:
         await t.store.tell(1, "looked", "")
         assert await t.store.counts() == {"done": 1}
         assert len(t.store.sure) == 1
-        assert await t.store.is_ours(t.discord.ours(100)[0].id) is not None
+        assert await t.store.parts.is_ours(t.discord.ours(100)[0].id) is not None
 
 
 @pytest.mark.parametrize("refused", [0, 1])

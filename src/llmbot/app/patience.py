@@ -57,10 +57,7 @@ def build_patience(
         served = load.room(limits.queue_wait_max_s, least=least)
         return None if served is None else served + len(parking)
 
-    delivery.words_for_silence, delivery.make_room = (
-        announcements.words_for_silence,
-        announcements.make_room,
-    )
+    delivery.words_for_silence = announcements.words_for_silence
     queue.entered = announcements.entered
     queue.room = room
     return Patience(load, parking, announcements)

@@ -5,17 +5,15 @@ What a reply is and how it becomes whole stands in `replies/reply.py`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from llmbot.conversation.jobs import Job
-from llmbot.conversation.ledger.job_rows import TAKING_BACK
 from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.ports import DiscordRest
-from llmbot.conversation.replies.pace import Pace
-from llmbot.conversation.replies.reply import NONCE_SURE_S, DeliverySettings, Reply
+from llmbot.conversation.replies.pace import DeliverySettings, Pace
+from llmbot.conversation.replies.reply import NONCE_SURE_S, Reply
 from llmbot.conversation.replies.sinks import open_sink
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import DiscordUnavailableError
 from llmbot.resilience.lock import Lock
 
 __all__ = ["Delivery", "DeliverySettings", "Reply"]
@@ -50,8 +48,6 @@ class Delivery:
         self.settings = settings
         self.words_for_silence: Callable[[Job], str] | None = None
         """What stands in for an answer that does not come; without it there is typing alone."""
-        self.make_room: Callable[[Job], Awaitable[None]] | None = None
-        """Awaited before a message is added to a reply: what stands below it may have to go."""
 
     def open(self, job: Job, turn: Lock | None = None, *, silent: bool = False) -> Reply:
         """The reply to a leased job; use as an async context manager.
@@ -71,25 +67,7 @@ class Delivery:
         begun_unwritten = self._was_unclean() and not job.times.received
         reply.doubtful = begun_unwritten or (of_earlier_life and forgotten)
         reply.words_for_silence = self.words_for_silence
-        reply.make_room = self.make_room
         return reply
-
-    async def take_back(self, job: Job) -> None:
-        """Delete what stands on Discord for a job that waits; its answer is sent anew.
-
-        Raises:
-            TransientError: Discord could not be reached; try again later.
-            RefusedError: Discord will never let it be deleted.
-        """
-        async with self.open(job, silent=True) as reply:
-            if job.unsure:
-                raise DiscordUnavailableError("what stands there could not be looked up")
-            for part in job.parts:
-                # Until the call is answered it may land late, even after this process has died.
-                job.leaving |= {part.discord_id}
-                told = self._store.tell(job.message_id, TAKING_BACK, str(part.discord_id))
-                told.add_done_callback(lambda done: done.cancelled() or done.exception())
-            await reply.retract()
 
     def is_tight(self, job: Job) -> bool:
         """Whether Discord's limits leave no room for a message that is not needed."""

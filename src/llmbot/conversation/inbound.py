@@ -102,7 +102,7 @@ class Inbox:
         """Keep the recent history up to date."""
         self._recent.saw(message)
         if message.author_is_us:
-            self._store.seen(message.id, message.reply_to or 0)
+            self._store.parts.seen(message.id, message.reply_to or 0)
 
     def on_message_edited(self, channel_id: int, message_id: int, content: str) -> None:
         """A question that still waits is answered as edited."""
@@ -221,7 +221,7 @@ class Inbox:
         seen = self._recent.one(inbound.channel_id, inbound.reply_to or 0)
         if seen is not None:
             return seen.author_is_us
-        recorded = lambda: self._store.is_ours(inbound.reply_to or 0)  # noqa: E731 - tried until it is stored
+        recorded = lambda: self._store.parts.is_ours(inbound.reply_to or 0)  # noqa: E731 - tried until it is stored
         return await self._until_stored(inbound, recorded) is not None
 
     async def _claimed(self, inbound: Inbound, arrival: Arrival) -> Job | None:

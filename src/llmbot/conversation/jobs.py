@@ -102,9 +102,7 @@ class Job:
     that an earlier life had begun it, so that parts of the reply may stand on Discord unrecorded.
     `told` is the last notice given while it waited for its turn.
     `unsure` says that a message is on its way to Discord, or may stand there though a call failed.
-    `spread` says that its answer takes more than one message, and nothing may come between them.
-    `gone` counts by part how often what stood there was deleted; `leaving` are the messages whose
-    deletion was begun, by this life or an earlier one: no answer may stand there any more.
+    `gone` names by part the message that stood there last and was deleted.
     `rules` are what server, channel and user want, read anew at each attempt.
     `changes` counts edits that let its answer begin anew; `withdrawn` says that its author took it
     back before the first word.
@@ -133,9 +131,7 @@ class Job:
     aside: bool = False
     step_aside: Callable[[], None] = _hold_on
     unsure: bool = False
-    spread: bool = False
     gone: dict[int, int] = field(default_factory=dict)
-    leaving: frozenset[int] = frozenset()
 
     @property
     def message_id(self) -> int:

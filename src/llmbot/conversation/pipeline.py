@@ -78,8 +78,6 @@ class Pipeline:
         """Tell the author of a job that overload pushed out of the queue."""
         await self.announcements.finished(job)
         async with self.delivery.open(job, silent=True) as reply:
-            # It gets no answer, which alone would have to stand above the later ones.
-            reply.make_room = None
             await self.trouble.shed(job, reply)
 
     async def _apply_rules(self, job: Job) -> None:

@@ -7,7 +7,7 @@ durable and leaves when its end is stored, so that a kill at any moment loses no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
@@ -61,8 +61,6 @@ class JobQueue:
         """How many can be served in good time; None where nobody knows."""
         self.entered: Callable[[Job], None] | None = None
         """Told of each job that waits here for the first time in this life of the process."""
-        self.held_back: Callable[[int], Iterable[Job]] | None = None
-        """The jobs of a channel that wait outside until what was missed before them has come."""
 
     # ── in ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,9 +144,6 @@ class JobQueue:
         """Take up a job of an earlier life: it waits again, whatever it was doing at the end."""
         if job.state is not JobState.WAITING:
             self.move(job, JobState.WAITING, "its owner is gone")
-        if not job.parts and self._fair.first_of(job.order_key) is not None:
-            # It may have been told to be in line within the last moments, and nobody noted it.
-            job.unsure = True
         # What it waited for may be over: a new life is a new chance.
         job.due_s = min(job.due_s, self._clock.wall())
         self.put(job)
@@ -260,32 +255,13 @@ class JobQueue:
     def may_speak(self, job: Job) -> bool:
         """Whether all earlier ones of its author in its channel have their place on Discord.
 
-        A notice given before would stand above theirs, and the answers in the wrong order.
+        A notice given before would stand above theirs: the answer to it would have to move.
         """
         answering = self._fair.in_flight_of(job.order_key)
-        if answering is not None and (answering.spread or not answering.parts):
+        if answering is not None and len(answering.parts) != 1:
             return False
         first = self._fair.first_of(job.order_key)
         return first is None or first is job or bool(first.parts)
-
-    def behind(self, job: Job) -> list[Job]:
-        """The later messages of its author in its channel that wait, here or held, in order."""
-        later = self._fair.behind(job.order_key, job.message_id)
-        later += (
-            held
-            for held in self._held_in(job.inbound.channel_id)
-            if held.order_key == job.order_key and held.message_id > job.message_id
-        )
-        return sorted(later, key=lambda item: item.message_id)
-
-    def still_waits(self, job: Job) -> bool:
-        """Whether a job waits for its turn, or is held until it may."""
-        return self.waiting(job.message_id) is job or any(
-            held is job for held in self._held_in(job.inbound.channel_id)
-        )
-
-    def _held_in(self, channel_id: int) -> Iterable[Job]:
-        return () if self.held_back is None else self.held_back(channel_id)
 
     def leased(self, message_id: int) -> Job | None:
         """A job that is being answered, or None."""

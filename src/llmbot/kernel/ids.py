@@ -24,14 +24,18 @@ def snowflake_at(wall_s: float) -> int:
     return max(0, (int(wall_s * 1000) - DISCORD_EPOCH_MS) << 22)
 
 
-def part_nonce(message_id: int, part: int, again: int = 0) -> str:
+def part_nonce(message_id: int, part: int, instead_of: int = 0) -> str:
     """The nonce of one part of the reply to one message; the same whenever it is asked for.
 
     Sending a part again with this nonce gives back the message that is there already, as long as
-    Discord remembers it; a part that was deleted `again` times has another. At most 25 characters:
-    a 64-bit id needs 16 hexadecimal digits.
+    Discord remembers it. What is sent `instead_of` a message that was deleted has a nonce made of
+    its id: any life that knows it to be gone asks for the same successor, and never for itself.
+    At most 25 characters: a 64-bit id needs 16 hexadecimal digits, a mark of the other one five.
     """
-    nonce = f"{message_id:x}-{part:x}" + (f"-{again:x}" if again else "")
+    nonce = f"{message_id:x}-{part:x}"
+    if instead_of:
+        # When it was made, to the millisecond, and its number within that.
+        nonce += f"-{(instead_of >> 22 ^ instead_of) & 0xFFFFF:x}"
     if len(nonce) > NONCE_LENGTH_MAX:
         raise ValueError(f"message id {message_id} or part {part} is too large for a nonce")
     return nonce

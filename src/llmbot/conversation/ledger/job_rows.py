@@ -9,9 +9,6 @@ from llmbot.conversation.ledger.payloads import load_inbound
 from llmbot.conversation.ledger.sealed import unseal
 from llmbot.storage.database.opening import Row, Session, Value
 
-TAKING_BACK = "taking back"
-"""In a message's story: the deletion of a part was begun, and may land after the process died."""
-
 
 def jobs_of(session: Session, rows: list[Row]) -> list[Job]:
     """The jobs of rows with the columns of `job_store`, those that can be read."""
@@ -31,9 +28,6 @@ def _job(session: Session, row: Row) -> Job:
     parts = session.execute(
         "SELECT part, discord_id FROM parts WHERE message_id = ? ORDER BY part", (message_id,)
     )
-    leaving = session.execute(
-        "SELECT detail FROM story WHERE message_id = ? AND fact = ?", (message_id, TAKING_BACK)
-    )
     return Job(
         inbound=inbound,
         priority=Priority(priority),
@@ -45,7 +39,6 @@ def _job(session: Session, row: Row) -> Job:
         answer_note=str(note or ""),
         noticed=str(noticed or ""),
         parts=tuple(SentPart(int(p), int(d)) for p, d in parts),
-        leaving=frozenset(int(discord_id) for (discord_id,) in leaving),
         in_flight_before=state in ("leased", "generating", "delivering"),
     )
 

@@ -7,15 +7,15 @@ before the next step is awaited, what may trail behind is not. Works on SQLite a
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from llmbot.conversation.jobs import ENDED, Job, JobState, Priority
 from llmbot.conversation.ledger.job_rows import jobs_of
+from llmbot.conversation.ledger.parts import SAVE_PART, Parts
 from llmbot.conversation.ledger.payloads import dump_inbound
 from llmbot.conversation.ledger.schema import SET_META
 from llmbot.conversation.ledger.sealed import seal
+from llmbot.conversation.ledger.story import StoryLine, story_of, tell
 from llmbot.conversation.ledger.sure_writes import SureWrites
 from llmbot.conversation.memory.journal import Remembered, write_turns
 from llmbot.conversation.messages import Inbound, SessionCursor
@@ -50,19 +50,8 @@ DELETE FROM jobs WHERE message_id IN (
 ) RETURNING message_id
 """
 
-_SENT_LATELY_MAX = 500
-
 _TRAILING = frozenset({JobState.LEASED, JobState.GENERATING})
 """States that others follow soon; a lost word of them costs nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoryLine:
-    """One line of a message's story in the ledger."""
-
-    wall_s: float
-    fact: str
-    detail: str
 
 
 class JobStore:
@@ -74,7 +63,7 @@ class JobStore:
         self._clock = clock
         self._owner = str(owner)
         self.sure = SureWrites(database)
-        self._sent_lately: OrderedDict[int, int] = OrderedDict()
+        self.parts = Parts(database, self.sure, clock)
 
     # ── the claim ───────────────────────────────────────────────────────────────────────────────
 
@@ -100,7 +89,7 @@ class JobStore:
         def work(session: Session) -> bool:
             fresh = bool(session.execute(_CLAIM, row))
             if fresh:
-                _tell(session, inbound.message_id, now, "claimed", inbound.source)
+                tell(session, inbound.message_id, now, "claimed", inbound.source)
             if place is not None:
                 session.execute(SET_META, ("gateway_session", place))
             return fresh
@@ -145,14 +134,12 @@ class JobStore:
         )
         message_id, channel_id = job.message_id, job.inbound.channel_id
         parts = job.parts if after in ENDED else ()
+        if ended:
+            self.parts.ended(job)
 
         def work(session: Session) -> None:
             for sent in parts:
-                session.execute(
-                    "INSERT INTO parts (message_id, part, discord_id, sent_s) VALUES (?, ?, ?, ?) "
-                    "ON CONFLICT (message_id, part) DO NOTHING",
-                    (message_id, sent.part, sent.discord_id, now),
-                )
+                session.execute(SAVE_PART, (message_id, sent.part, sent.discord_id, now))
             session.execute(
                 "UPDATE jobs SET state = ?, attempts = ?, owner = ?, due_s = ?, updated_s = ?, "
                 "answer = ?, answer_note = ?, noticed = ? WHERE message_id = ?",
@@ -162,7 +149,7 @@ class JobStore:
                 session.execute(
                     "UPDATE jobs SET payload = ? WHERE message_id = ?", ("", message_id)
                 )
-            _tell(session, message_id, now, after.value, reason)
+            tell(session, message_id, now, after.value, reason)
             if remember:
                 write_turns(session, channel_id, remember, memory_max)
 
@@ -180,37 +167,6 @@ class JobStore:
                 )
 
         return self._db.write(work)
-
-    def part_sent(self, message_id: int, part: int, discord_id: int) -> asyncio.Future[None]:
-        """Keep the Discord id of a part as it is sent."""
-        now = self._clock.wall()
-        self.seen(discord_id, message_id)
-
-        def work(session: Session) -> None:
-            session.execute(
-                "INSERT INTO parts (message_id, part, discord_id, sent_s) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (message_id, part) DO UPDATE SET discord_id = excluded.discord_id",
-                (message_id, part, discord_id, now),
-            )
-            _tell(session, message_id, now, "part sent", f"{part}: {discord_id}")
-
-        return self.sure.write((message_id, "part", part), work, trailing=True)
-
-    def seen(self, discord_id: int, message_id: int) -> None:
-        """A message of ours stands on Discord; a dead process may never have recorded it."""
-        self._sent_lately[discord_id] = message_id
-        if len(self._sent_lately) > _SENT_LATELY_MAX:
-            self._sent_lately.popitem(last=False)
-
-    def parts_dropped(self, message_id: int, from_part: int) -> asyncio.Future[None]:
-        """Forget parts that were deleted because the answer became shorter."""
-
-        def work(session: Session) -> None:
-            session.execute(
-                "DELETE FROM parts WHERE message_id = ? AND part >= ?", (message_id, from_part)
-            )
-
-        return self.sure.write((message_id, "dropped"), work)
 
     def amend(self, job: Job) -> asyncio.Future[None]:
         """Keep the question as its author edited it, and forget the answer to the former one."""
@@ -232,7 +188,7 @@ class JobStore:
     ) -> asyncio.Future[None]:
         """Add a line to a message's story; one that nobody waits for is `trailing`."""
         told = (message_id, self._clock.wall(), fact, detail)
-        return self._db.write(lambda session: _tell(session, *told), trailing=trailing)
+        return self._db.write(lambda session: tell(session, *told), trailing=trailing)
 
     # ── reading back ────────────────────────────────────────────────────────────────────────────
 
@@ -267,30 +223,9 @@ class JobStore:
         rows = await self._db.read(work)
         return JobState(str(rows[0][0])) if rows else None
 
-    async def is_ours(self, discord_id: int) -> int | None:
-        """The question that a message of ours answers, or None where it is no part of ours."""
-        if discord_id in self._sent_lately:
-            # A reply may come before the part's own record is on the disk.
-            return self._sent_lately[discord_id]
-
-        def work(session: Session) -> list[Row]:
-            return session.execute(
-                "SELECT message_id FROM parts WHERE discord_id = ?", (discord_id,)
-            )
-
-        rows = await self._db.read(work)
-        return int(rows[0][0]) if rows else None
-
     async def story(self, message_id: int) -> list[StoryLine]:
         """What happened to a message, in order."""
-
-        def work(session: Session) -> list[Row]:
-            return session.execute(
-                "SELECT at_s, fact, detail FROM story WHERE message_id = ? ORDER BY number",
-                (message_id,),
-            )
-
-        return [StoryLine(float(at), str(f), str(d)) for at, f, d in await self._db.read(work)]
+        return await self._db.read(lambda session: story_of(session, message_id))
 
     async def counts(self) -> dict[str, int]:
         """How many jobs stand in each state."""
@@ -377,14 +312,6 @@ class JobStore:
             return len(rows)
 
         return self._db.write(work)
-
-
-def _tell(session: Session, message_id: int, now: float, fact: str, detail: str) -> None:
-    session.execute(
-        "INSERT INTO story (message_id, number, at_s, fact, detail) VALUES (?, "
-        "(SELECT COALESCE(MAX(number), 0) + 1 FROM story WHERE message_id = ?), ?, ?, ?)",
-        (message_id, message_id, now, fact, detail),
-    )
 
 
 def _cursor_text(cursor: SessionCursor) -> str:

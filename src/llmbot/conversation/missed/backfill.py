@@ -209,7 +209,7 @@ class Backfill:
         is_reply = message.replies_to_us
         if is_reply is None:
             to = message.reply_to
-            is_reply = to is not None and await self._store.is_ours(to) is not None
+            is_reply = to is not None and await self._store.parts.is_ours(to) is not None
         addressed = is_direct or mentioned or is_reply
         among_us = (
             channel.in_our_thread and message.reply_to is None and "<@" not in message.content

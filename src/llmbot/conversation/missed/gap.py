@@ -42,10 +42,6 @@ class Gap:
         """A job that is held here."""
         return next((jobs[message_id] for jobs in self._held.values() if message_id in jobs), None)
 
-    def of_channel(self, channel_id: int) -> list[Job]:
-        """The jobs of a channel that are held here."""
-        return list(self._held.get(channel_id, {}).values())
-
     def drop(self, message_id: int) -> None:
         """A held job has ended."""
         for jobs in self._held.values():

@@ -35,8 +35,6 @@ class GapHold:
         self._queue = queue
         self._clock = clock
         self._gap = Gap()
-        # What an earlier life told those held stands on Discord: answers must find it there.
-        queue.held_back = self._gap.of_channel
         self._watch: asyncio.Task[None] | None = None
         self.late: Callable[[Sequence[KnownChannel]], None] | None = None
         """Told of the channels in which somebody waits, when no session has told any in time."""

@@ -1,10 +1,24 @@
-"""How often the growing text of a reply may be edited in a channel."""
+"""How replies are shown, and how often growing ones may be edited in a channel."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from llmbot.kernel.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """How replies are shown."""
+
+    streaming: bool = True
+    settle_s: float = 0.01
+    """Pause before the first words are sent: an answer that is whole by then needs one call."""
+    typing_after_s: float = 0.4
+    """How long a reply may stay silent before typing is shown."""
+    silence_s: float = 2.5
+    """After so long without a word since the question came, a notice stands in; 0 gives none."""
 
 
 class Pace:

@@ -8,17 +8,18 @@ was shown before and whoever showed it: an earlier attempt, an earlier life, a n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from types import TracebackType
 from typing import Self, TypeVar
 
-from llmbot.conversation.jobs import Job, SentPart
+from llmbot.conversation.jobs import Job
 from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.models.last_calls import bounded, to_its_end
 from llmbot.conversation.ports import Sent
-from llmbot.conversation.replies.pace import Pace
+from llmbot.conversation.replies.pace import DeliverySettings, Pace
+from llmbot.conversation.replies.shown import Shown
 from llmbot.conversation.replies.sinks import Sink
 from llmbot.conversation.splitting import GrowingSplit, split_message
 from llmbot.kernel.clock import Clock
@@ -48,31 +49,6 @@ NONCE_SURE_S = 60.0
 """So long Discord surely remembers a nonce: it says "the past few minutes"."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeliverySettings:
-    """How replies are shown."""
-
-    streaming: bool = True
-    settle_s: float = 0.01
-    """Pause before the first words are sent: an answer that is whole by then needs one call."""
-    typing_after_s: float = 0.4
-    """How long a reply may stay silent before typing is shown."""
-    silence_s: float = 2.5
-    """After so long without a word since the question came, a notice stands in; 0 gives none."""
-
-
-@dataclass(slots=True)
-class _Shown:
-    """A part as it stands on Discord; `text` is None where only its id is known.
-
-    `spoken` says that it holds words of the answer that this attempt put there.
-    """
-
-    discord_id: int
-    text: str | None
-    spoken: bool = False
-
-
 class Reply:
     """One reply; see the module's docstring."""
 
@@ -93,11 +69,12 @@ class Reply:
         self._pace = pace
         self._settings = settings
         self._split = GrowingSplit()
-        self._shown = [_Shown(part.discord_id, None) for part in job.parts]
+        self._shown = Shown(job, store.parts)
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._calling = False
         self._standing_in = False
+        self._in_order = 0
         self._spoken = False
         self._preface = sink.preface
         self._closing = asyncio.Event()
@@ -109,7 +86,6 @@ class Reply:
         self.silent = self.doubtful = False
         self.turn: Lock | None = None
         self.words_for_silence: Callable[[Job], str] | None = None
-        self.make_room: Callable[[Job], Awaitable[None]] | None = None
         self.edits = 0
         self.whole = ""
         """What the messages were made equal to."""
@@ -119,7 +95,6 @@ class Reply:
         if self._job.in_flight_before or self._job.unsure or self.doubtful:
             self._looked = False
             await self._find_sent()
-        await self._take_leave()
         if self.silent or self._unsure is not None:
             return self
         name = f"reply-{self._job.message_id}"
@@ -176,7 +151,7 @@ class Reply:
     @property
     def words_shown(self) -> bool:
         """Whether anything of this reply stands on Discord."""
-        return bool(self._shown)
+        return len(self._shown) > 0
 
     def check(self) -> None:
         """Be sure of what stands on Discord already.
@@ -209,11 +184,7 @@ class Reply:
     async def _drop_from(self, count: int) -> None:
         while len(self._shown) > count:
             await self._sink.delete(self._shown[-1].discord_id)
-            self._shown.pop()
-            # Its nonce may give back what is gone: another stands for this part from now on.
-            self._job.gone[len(self._shown)] = self._job.gone.get(len(self._shown), 0) + 1
-        self._job.parts = self._job.parts[:count]
-        self._store.parts_dropped(self._job.message_id, count)
+            self._shown.drop_last()
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
@@ -310,6 +281,8 @@ class Reply:
                 self._take_in(await self._sink.find())
             if number == len(self._shown):
                 await self._send(number, text)
+            if number == 0 and await self._gave_way():
+                continue
             shown = self._shown[number]
             if shown.text != text:
                 try:
@@ -327,22 +300,35 @@ class Reply:
             return
         raise DiscordNotFoundError
 
+    async def _gave_way(self) -> bool:
+        """Delete what stands above an earlier answer to the author: this one belongs below it.
+
+        The deletion may land late, after this process has died. Whoever has the job then comes to
+        the same conclusion, and edits no answer into what is about to vanish.
+        """
+        first, job = self._shown[0].discord_id, self._job
+        if first == self._in_order or job.inbound.interaction is not None:
+            return False
+        of_earlier_life = self.doubtful or not job.times.received
+        if await self._store.parts.is_overtaken(job, first, of_earlier_life=of_earlier_life):
+            with suppress(RefusedError):  # it stays, whoever asks for it to go
+                await self._drop_from(0)
+                return True
+        self._in_order = first
+        return False
+
     async def _send(self, number: int, text: str) -> None:
         """Add a part; it holds another text where its nonce gave back what had been sent before."""
-        if self.make_room is not None:
-            await self.make_room(self._job)
         try:
-            sent = await self._sink.send(number, text, again=self._job.gone.get(number, 0))
+            sent = await self._sink.send(number, text, instead_of=self._job.gone.get(number, 0))
         except TransientError:
             # It may stand there all the same. By the next try its nonce may be forgotten, and
             # follow-ups to a command have none.
             self._job.unsure = self._lost_one = True
             raise
         stands = text if sent.content.strip() == text.strip() else sent.content
-        self._shown.append(_Shown(sent.id, stands))
+        self._shown.add(sent.id, stands)
         self._pace.spoke(self._sink.channel_id)
-        self._job.parts = (*self._job.parts, SentPart(number, sent.id))
-        self._store.part_sent(self._job.message_id, number, sent.id)
 
     async def _find_sent(self) -> None:
         try:
@@ -356,30 +342,10 @@ class Reply:
             return
         self._take_in(found)
 
-    async def _take_leave(self) -> None:
-        """Delete what an earlier call may yet delete: an answer edited into it would go, too."""
-        for number, shown in enumerate(self._shown):
-            if shown.discord_id in self._job.leaving:
-                try:
-                    await to_its_end(self._drop_from(number))
-                except TransientError as error:
-                    self._unsure = error
-                except RefusedError:
-                    pass  # it stays, whoever asks for it to go
-                return
-
     def _take_in(self, found: list[Sent]) -> None:
         """Go on from what stands there."""
         self._looked, self._lost_one, self._job.unsure = True, False, False
-        known = {shown.discord_id: shown for shown in self._shown}
-        for sent in sorted(found, key=lambda item: item.id):
-            if sent.id in known:
-                known[sent.id].text = sent.content
-            else:
-                number = len(self._shown)
-                self._shown.append(_Shown(sent.id, sent.content))
-                self._job.parts = (*self._job.parts, SentPart(number, sent.id))
-                self._store.part_sent(self._job.message_id, number, sent.id)
+        self._shown.take_in(found)
 
     async def _stop_showing(self) -> None:
         self._closing.set()

@@ -36,10 +36,10 @@ class Sink(Protocol):
     preface: str
     """What stands before the answer; empty where it stands in its place."""
 
-    async def send(self, part: int, text: str, *, again: int = 0) -> Sent:
+    async def send(self, part: int, text: str, *, instead_of: int = 0) -> Sent:
         """Send a part for the first time, or again after an unknown outcome.
 
-        `again` counts how often what stood there was deleted: each makes a new message.
+        `instead_of` is the message that was deleted there last, if any: this makes a new one.
         """
         ...
 
@@ -88,9 +88,9 @@ class ChannelSink:
         self._question_id = question_id
         self._first_id = first_id
 
-    async def send(self, part: int, text: str, *, again: int = 0) -> Sent:
+    async def send(self, part: int, text: str, *, instead_of: int = 0) -> Sent:
         """See `Sink.send`."""
-        nonce = part_nonce(self._question_id, part, again)
+        nonce = part_nonce(self._question_id, part, instead_of)
         to: int | None = self._question_id
         if self.preface:
             to = None if part == 0 else self._first_id
@@ -144,9 +144,9 @@ class InteractionSink:
         self.preface = ""
         self._interaction = interaction
 
-    async def send(self, part: int, text: str, *, again: int = 0) -> Sent:
+    async def send(self, part: int, text: str, *, instead_of: int = 0) -> Sent:
         """See `Sink.send`."""
-        del again
+        del instead_of
         if part == 0:
             return await _in_its_place(self._rest.edit_original(self._interaction, text))
         return await _in_its_place(self._rest.follow_up(self._interaction, text))

@@ -7,13 +7,12 @@ told at once. A notice stands where the answer will: it is edited into it. Notic
 answers when Discord's limits are tight.
 
 One author's messages in one channel are told in their order, each after the one before it has its
-place. An answer that turns out to need a second message takes back the notices below it first.
+place. Where an earlier answer comes to stand below a notice, its answer moves (`replies/reply.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from bisect import insort
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -98,7 +97,6 @@ class Announcements:
         self._lines: dict[_Key, list[_Silent]] = {}
         self._looks: list[tuple[float, _Key]] = []
         self._telling: dict[_Key, tuple[int, asyncio.Task[None]]] = {}
-        self._taking_back: dict[int, asyncio.Event] = {}
         self._told_channels: OrderedDict[int, float] = OrderedDict()
         self._closed = False
 
@@ -235,52 +233,13 @@ class Announcements:
         key = "slow" if troubled else "working"
         return notice(key, job.inbound.locale, variant=job.message_id >> 22)
 
-    async def make_room(self, job: Job) -> None:
-        """Take back the notices below a reply that gets a new message: answers keep their order.
-
-        Notices stand below where an answer needs a second message, or what stood for it is gone.
-
-        Raises:
-            TransientError: Discord could not be reached; try again later.
-        """
-        if job.inbound.interaction is not None:
-            return
-        job.spread = bool(job.parts)
-        message_id, telling = self._telling.get(job.order_key, (0, None))
-        if telling is not None and message_id != job.message_id:
-            await asyncio.wait((telling,), timeout=_FINISHED_S)
-        # The last first: where Discord fails half-way, those that stay are still in order.
-        for later in reversed(self._queue.behind(job)):
-            if later.inbound.interaction is not None or not (later.parts or later.unsure):
-                continue
-            if not self._queue.still_waits(later):
-                continue  # it had its turn, or was shed, while another notice was taken back
-            if (taking := self._taking_back.get(later.message_id)) is not None:
-                await taking.wait()  # the notice of a message between them takes it back, too
-                continue
-            taken = self._taking_back[later.message_id] = asyncio.Event()
-            try:
-                await self._delivery.take_back(later)
-            except RefusedError:
-                continue
-            finally:
-                del self._taking_back[later.message_id]
-                taken.set()
-            later.told = ""
-            self._await_turn(later, "in_line", self._clock.monotonic() + self.settings.silence_s)
-
     # ── the end of telling ──────────────────────────────────────────────────────────────────────
 
     async def finished(self, job: Job) -> None:
-        """Wait for the notice of a job that is under way, or being taken back.
+        """Wait for the notice of a job that is under way: its answer finds it there.
 
-        Its answer finds it there, or finds it gone. One that takes too long is given up: whoever
-        has the job then looks whether it stands.
+        One that takes too long is given up: whoever has the job then looks whether it stands.
         """
-        if (taken := self._taking_back.get(job.message_id)) is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_FINISHED_S):
-                    await taken.wait()
         message_id, task = self._telling.get(job.order_key, (0, None))
         if task is not None and message_id == job.message_id:
             await asyncio.wait((task,), timeout=_FINISHED_S)
