@@ -15,6 +15,7 @@ from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.jobs import JobState
 from llmbot.conversation.messages import ChannelMessage
 from llmbot.conversation.ports import Prompt
+from llmbot.conversation.trouble import TroubleSettings
 from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError
 from llmbot.kernel.events import JobFailed, JobMoved, Published
@@ -86,6 +87,39 @@ async def test_an_edit_while_the_whole_answer_is_written_down_is_answered(tmp_pa
         def edit(published: Published) -> None:
             event = published.event
             if isinstance(event, JobMoved) and event.after == JobState.DELIVERING:
+                loop.call_soon(t.inbox.on_message_edited, 100, inbound.message_id, "the question")
+
+        t.bus.subscribe(edit)
+        t.inbox.on_message(inbound, None)
+        await done
+        assert t.reply(inbound.message_id) == "Answer to the question."
+        assert len(t.discord.ours(100)) == 1
+        assert slow.questions == ["teh question", "the question"]
+
+
+async def test_an_edit_while_a_kept_answer_has_its_next_turn_is_answered(tmp_path: Path) -> None:
+    """An answer that could not be shown yet is not the answer to what its author made of it."""
+    slow = Slow()
+    slow.go_on.set()
+    still = replace(UNHURRIED, streaming=False)
+    refused: list[str] = []
+
+    def once(call: str) -> DiscordUnavailableError | None:
+        if call != "send" or refused:
+            return None
+        refused.append(call)
+        return DiscordUnavailableError("503")
+
+    discord, trouble = MemoryDiscord(fault=once), TroubleSettings(pause_first_s=0.01)
+    model = ScriptedModel(slow)
+    async with talk(tmp_path / "db", model, delivery=still, discord=discord, trouble=trouble) as t:
+        inbound = t.question("teh question")
+        done = t.delivered(inbound.message_id)
+        loop = asyncio.get_running_loop()
+
+        def edit(published: Published) -> None:
+            event = published.event
+            if refused and isinstance(event, JobMoved) and event.after == JobState.DELIVERING:
                 loop.call_soon(t.inbox.on_message_edited, 100, inbound.message_id, "the question")
 
         t.bus.subscribe(edit)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
-from llmbot.conversation.jobs import Job
+from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.queue import JobQueue
 
@@ -48,7 +48,7 @@ class Changes:
             return False
         if job.inbound.content != content and job.changes < CHANGES_MAX and self._may_change(job):
             job.changes += 1
-            job.inbound = replace(job.inbound, content=content)
+            job.inbound, job.answer = replace(job.inbound, content=content), None
             self._store.amend(job).add_done_callback(_look_at)
         return True
 
@@ -64,8 +64,10 @@ class Changes:
     def _may_change(self, job: Job) -> bool:
         """Whether the answer may still begin anew, or not at all; it is interrupted then."""
         watch = self._watched.get(job.message_id)
-        # Before it is watched nothing was asked of a model; afterwards the answer is whole.
-        return job.answer is None if watch is None else watch.strike()
+        if watch is not None:
+            return watch.strike()
+        # Before it is watched nothing is asked of a model; afterwards its end is being settled.
+        return job.answer is None or job.state is JobState.LEASED
 
 
 class Watch:

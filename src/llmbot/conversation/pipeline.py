@@ -87,33 +87,23 @@ class Pipeline:
                 job.inbound = replace(job.inbound, locale=job.rules.language)
 
     async def _answer(self, job: Job, reply: Reply) -> None:
+        """Answer the question as its author leaves it.
+
+        Until the first word is on its way an edit lets the answer begin anew, a deletion ends it.
+        """
         reply.check()
         self.admission.admit(job)
-        text = await self._kept(job, reply)
-        if text is None:
-            await reply.retract()
-            self.acknowledgement.withdrawn(job)
-            return
-        parts = await reply.finish(text)
-        self.acknowledgement.done(job, reply, parts)
-
-    async def _kept(self, job: Job, reply: Reply) -> str | None:
-        """The answer to the question as its author left it, durable; None where it was taken back.
-
-        An author may change it until then: what is kept goes to Discord next.
-        """
         while not job.withdrawn:
-            if (text := job.answer) is not None:
-                await self.acknowledgement.answered(job, text)
-                return text
             async with self.changes.watch(job, reply) as watch:
-                text = await self._words(job, reply)
+                text = job.answer or await self._words(job, reply)
                 await self.acknowledgement.answered(job, text)
-                return text
-            if watch.interrupted:
-                job.answer = None
-                reply.restart()
-        return None
+                parts = await reply.finish(text)
+                self.acknowledgement.done(job, reply, parts)
+            if not watch.interrupted:
+                return
+            reply.restart()
+        await reply.retract()
+        self.acknowledgement.withdrawn(job)
 
     async def _words(self, job: Job, reply: Reply) -> str:
         """The model's answer; while no model can, an earlier one to the same question."""

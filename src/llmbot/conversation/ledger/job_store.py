@@ -175,8 +175,7 @@ class JobStore:
 
         def work(session: Session) -> None:
             session.execute(
-                "UPDATE jobs SET payload = ?, "
-                "answer = CASE WHEN state = 'waiting' THEN ? ELSE answer END "
+                "UPDATE jobs SET payload = ?, answer = ? "
                 "WHERE message_id = ? AND state NOT IN ('done', 'noticed')",
                 (payload, answer, message_id),
             )

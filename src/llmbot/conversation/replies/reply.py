@@ -75,7 +75,7 @@ class Reply:
         self._calling = False
         self._standing_in = False
         self._in_order = 0
-        self._spoken = False
+        self._spoken = self._ending = False
         self._preface = sink.preface
         self._closing = asyncio.Event()
         self._refusal: RefusedError | None = None
@@ -133,7 +133,7 @@ class Reply:
     @property
     def has_spoken(self) -> bool:
         """Whether words of the answer stand on Discord, or are on their way there."""
-        return self._spoken
+        return self._spoken or self._ending
 
     async def retract(self) -> None:
         """Delete what stands in the answer's place: its question was taken back.
@@ -173,6 +173,7 @@ class Reply:
         """
         self.check()
         await self._stop_showing()
+        self._ending = True
         self.whole = self._sink.preface + text
         parts = split_message(self.whole)
         for number, part in enumerate(parts):
