@@ -53,15 +53,12 @@ async def test_a_sound_ledger_is_left_alone(tmp_path: Path) -> None:
 
 
 async def test_a_doubled_answer_is_taken_away(tmp_path: Path) -> None:
-    """A message of ours that the ledger does not know is deleted, at second sight."""
+    """A message of ours that the ledger does not know is deleted."""
     async with talk(tmp_path / "db") as t:
         question = await asked(t)
         ours = t.discord.ours(100, question)[0]
         t.discord.seed(replace(ours, id=ours.id + 1))
-        judge = reconciler(t)
-        await judge.look()
-        assert len(t.discord.ours(100)) == 2
-        told = await judge.look()
+        told = await reconciler(t).look()
         assert (told.doubled, told.mended) == (0, 1)
         assert t.discord.ours(100) == [ours]
 
@@ -156,6 +153,38 @@ async def test_a_round_keeps_within_its_calls(tmp_path: Path) -> None:
         told = await reconciler(t, replace(AT_ONCE, calls_max=3)).look()
         assert not told.complete
         assert t.discord.calls == ["history"] * 3
+
+
+async def test_rounds_go_on_in_the_channel_that_has_waited_the_longest(tmp_path: Path) -> None:
+    """However few calls a round has, all channels are compared in the end."""
+    async with talk(tmp_path / "db") as t:
+        for channel in range(100, 110):
+            delivered = await t.ask("hello", channel=channel)
+            (ours,) = t.discord.ours(channel)
+            t.discord.seed(replace(ours, id=ours.id + 1))
+        await t.store.tell(delivered.message_id, "looked", "")
+        judge = reconciler(t, replace(AT_ONCE, calls_max=1))
+        told = [await judge.look() for _ in range(10)]
+        assert [each.mended for each in told] == [1] * 10
+        assert all(len(t.discord.ours(channel)) == 1 for channel in range(100, 110))
+
+
+async def test_a_busy_channel_is_read_on_in_the_next_round(tmp_path: Path) -> None:
+    """What stands below more than a round may read is compared in a later one."""
+    async with talk(tmp_path / "db") as t:
+        question = await asked(t)
+        (ours,) = t.discord.ours(100, question)
+        for number in range(250):
+            t.discord.seed(ChannelMessage(ours.id + 1 + number, 100, 8, "bob", "busy"))
+        t.discord.seed(replace(ours, id=ours.id + 500))
+        judge = reconciler(t, replace(AT_ONCE, calls_max=1))
+        told = [await judge.look() for _ in range(3)]
+        assert [(each.complete, each.mended) for each in told] == [
+            (False, 0),
+            (False, 0),
+            (True, 1),
+        ]
+        assert t.discord.ours(100) == [ours]
 
 
 async def test_other_peoples_messages_are_never_touched(tmp_path: Path) -> None:

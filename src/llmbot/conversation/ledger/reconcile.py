@@ -11,16 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from llmbot.conversation.jobs import Job, JobState
-from llmbot.conversation.ledger.entries import Entry, Ledger
+from llmbot.conversation.ledger.entries import Ledger
 from llmbot.conversation.ledger.job_store import JobStore
-from llmbot.conversation.ledger.proofs import Proofs
-from llmbot.conversation.ledger.rounds import KINDS, ReconcileSettings, Round, Standing
-from llmbot.conversation.messages import ChannelMessage
+from llmbot.conversation.ledger.readings import Readings
+from llmbot.conversation.ledger.rounds import KINDS, ReconcileSettings, Round
 from llmbot.conversation.missed.rereading import QuestionDamaged, reread
 from llmbot.conversation.ports import DiscordRest
 from llmbot.conversation.queue import JobQueue
@@ -95,10 +94,9 @@ class Reconciler:
         self._bus = bus
         self._clock = clock
         self._settings = settings or ReconcileSettings()
-        self._standing = Standing(rest)
-        self._proofs = Proofs(rest, store, ledger, self._settings)
+        self._readings = Readings(rest, self._settings)
         self._texts: OrderedDict[int, str] = OrderedDict()
-        self._suspects: set[tuple[int, int]] = set()
+        self._suspects: set[int] = set()
         self._facts = ReconcileFacts()
         self._doubt = asyncio.Event()
 
@@ -143,36 +141,36 @@ class Reconciler:
         """
         settings, now = self._settings, self._clock.wall()
         current = Round()
-        suspects: set[tuple[int, int]] = set()
-        entries = await self._ledger.recent(
-            now - settings.window_s, now - settings.settled_s, settings.messages_max
-        )
-        await self._take_up_orphans(current, suspects)
+        await self._take_up_orphans(current)
+        settled_s, most = now - settings.settled_s, settings.messages_max
+        recent = await self._ledger.recent(now - settings.window_s, settled_s, most)
         self._doubt.clear()
-        if not await self._proofs.look(now, current):
+        unproven = await self._ledger.unproven(settled_s, most)
+        entries = {entry.message_id: entry for entry in unproven}
+        for entry in recent:
+            text = self._texts.get(entry.message_id, "")
+            entries.setdefault(entry.message_id, replace(entry, text=text))
+        read = await self._readings.go_on(tuple(entries.values()), current)
+        proven = [
+            entry.message_id
+            for entry in unproven
+            if entry.message_id in read or entry.ended_s < now - settings.window_s
+        ]
+        if proven:
+            await self._store.proven(proven)
+        if len(proven) < len(unproven):
             self._doubt.set()
-        by_channel: dict[int, list[Entry]] = {}
-        for entry in entries:
-            by_channel.setdefault(entry.channel_id, []).append(entry)
-        for channel_id, members in by_channel.items():
-            if current.calls >= settings.calls_max or self._rest.is_tight(channel_id, "edit"):
-                current.complete = False
-                continue
-            try:
-                await self._look_at(channel_id, members, current, suspects)
-            except LlmbotError:
-                current.complete = False
-        self._suspects = suspects
-        return self._tell(len(entries), current)
+        return self._tell(len(read), current)
 
     # ── open, and in nobody's hand ──────────────────────────────────────────────────────────────
 
-    async def _take_up_orphans(self, current: Round, suspects: set[tuple[int, int]]) -> None:
+    async def _take_up_orphans(self, current: Round) -> None:
         """What is open in the ledger and known to nobody, twice in a row, waits again."""
         before_s = self._clock.wall() - self._settings.settled_s
-        for message_id in await self._ledger.unended(before_s, self._settings.messages_max):
-            if self._in_hand(message_id) or not self._twice((message_id, 0), suspects):
-                continue
+        unended = await self._ledger.unended(before_s, self._settings.messages_max)
+        suspects = self._suspects
+        self._suspects = {m for m in unended if not self._in_hand(m)}
+        for message_id in sorted(self._suspects & suspects):
             job = await self._store.job(message_id) or await self._asked_anew(message_id)
             if job is None or self._in_hand(message_id):
                 continue
@@ -201,51 +199,7 @@ class Reconciler:
             return None
         return job
 
-    # ── what stands in a channel ────────────────────────────────────────────────────────────────
-
-    async def _look_at(
-        self,
-        channel_id: int,
-        entries: Sequence[Entry],
-        current: Round,
-        suspects: set[tuple[int, int]],
-    ) -> None:
-        first, pages = min(e.message_id for e in entries), self._settings.pages_per_channel_max
-        page, whole = await self._standing.read(channel_id, first, current, pages)
-        reached = page[-1].id if page and not whole else None
-        for entry in entries:
-            if reached is not None and max(entry.parts, default=entry.message_id) >= reached:
-                current.complete = False
-                continue
-            mine = [m for m in page if m.author_is_us and _answers(m, entry)]
-            await self._compare(entry, mine, current, suspects)
-
-    async def _compare(
-        self,
-        entry: Entry,
-        mine: Sequence[ChannelMessage],
-        current: Round,
-        suspects: set[tuple[int, int]],
-    ) -> None:
-        standing = {message.id: message for message in mine}
-        if not any(part in standing for part in entry.parts):
-            # All that was recorded is gone, or nothing was: what stands there is the answer.
-            current.removed += len(entry.parts)
-            return
-        current.removed += sum(part not in standing for part in entry.parts)
-        for message in mine:
-            known = message.id in entry.parts
-            if not known and self._twice((entry.message_id, message.id), suspects):
-                await self._standing.take_away(message, current)
-        text = self._texts.get(entry.message_id)
-        await self._standing.compare_texts(entry, text, standing, current)
-
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
-
-    def _twice(self, suspect: tuple[int, int], suspects: set[tuple[int, int]]) -> bool:
-        """Whether the last round saw it too: nothing is mended at first sight."""
-        suspects.add(suspect)
-        return suspect in self._suspects
 
     def _tell(self, checked: int, current: Round) -> Reconciled:
         facts, mended = self._facts, sum(current.mended.values())
@@ -267,12 +221,3 @@ class Reconciler:
         )
         self._bus.publish(told)
         return told
-
-
-def _answers(message: ChannelMessage, entry: Entry) -> bool:
-    """Whether a message of ours belongs to this question; parts of a command refer to its first."""
-    return (
-        message.id in entry.parts
-        or message.reply_to == entry.message_id
-        or (bool(entry.parts) and message.reply_to == entry.parts[0])
-    )
