@@ -349,6 +349,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     await rules.load()
     elsewhere = Elsewhere(guarded, rules.judged, bus)
     settling.tell_elsewhere, inbox.muted = elsewhere.tell, elsewhere.muted
+    inbox.references.look_up = guarded.message
     contexts = large_contexts(
         path,
         builder,

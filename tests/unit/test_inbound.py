@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.conversation import Talk, talk
 from tests.support.database import FaultyDatabase
-from tests.support.discord import MemoryDiscord
+from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.claim import Claims
@@ -232,6 +232,18 @@ def _kept(kept: list[FaultyDatabase]) -> Callable[[Database], Database]:
         return kept[-1]
 
     return wrap
+
+
+async def test_a_reply_to_words_of_a_killed_life_is_a_question(tmp_path: Path) -> None:
+    """What was sent right before a kill is recorded nowhere: Discord is asked whose it is."""
+    async with talk(tmp_path / "db") as t:
+        ours = next(t.ids)
+        t.discord.seed(ChannelMessage(ours, 100, OUR_ID, "bot", "In line.", author_is_us=True))
+        reply = t.question("how long?", mentions_us=False, reply_to=ours, replies_to_us=None)
+        done = t.delivered(reply.message_id)
+        t.inbox.on_message(reply, None)
+        await done
+        assert t.reply(reply.message_id) == "You said: how long?"
 
 
 async def test_a_reply_to_words_that_are_not_recorded_yet_is_a_question(tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ def build_conversation(
     )  # fmt: skip
     elsewhere = Elsewhere(rest, documents.rules.judged, bus)
     trouble.tell_elsewhere, inbox.muted = elsewhere.tell, elsewhere.muted
+    inbox.references.look_up = rest.message
     large = build_large_contexts(house, mechanisms, rest, context, generation, delivery)
     pipeline = Pipeline(
         admission, context, generation, delivery, acknowledgement, trouble, patience.announcements,

@@ -18,6 +18,7 @@ from llmbot.conversation.claim import Claims
 from llmbot.conversation.intake.arrivals import Arrival, Arrivals
 from llmbot.conversation.intake.credit import Credit, Loan
 from llmbot.conversation.intake.place import Step, StreamPlace
+from llmbot.conversation.intake.references import References
 from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.memory.recent import RecentMessages
@@ -75,6 +76,7 @@ class Inbox:
         """The session that was announced last; one may end before it brought any event."""
         self.gap = GapHold(queue, clock)
         self.changes = Changes(queue, store)
+        self.references = References(store.parts, recent, clock)
         self.heard_s = 0.0
         self.commands: Callable[[CommandRequest], Awaitable[CommandReply | None]] | None = None
         self.session_ready: Callable[[bool, float, Sequence[KnownChannel]], None] | None = None
@@ -89,7 +91,7 @@ class Inbox:
         step = self._hear(cursor)
         if is_meant_for_us(inbound):
             self._spawn(self._accept, inbound, step)
-        elif self._may_reply_to_us(inbound):
+        elif self.references.is_open(inbound):
             self._spawn(self._accept_if_reply, inbound, step)
         else:
             self._place.pass_by(step)
@@ -203,9 +205,9 @@ class Inbox:
             self._arrivals.leave(arrival)
 
     async def _accept_if_reply(self, inbound: Inbound, arrival: Arrival) -> None:
-        """Discord did not say whose message this replies to; what we saw and wrote down knows."""
+        """Discord did not say whose message this replies to."""
         try:
-            ours = await self._is_ours(inbound)
+            ours = await self._until_stored(inbound, lambda: self.references.is_ours(inbound))
         except BaseException:
             self._arrivals.leave(arrival)
             raise
@@ -215,14 +217,6 @@ class Inbox:
         if arrival.step is not None:
             self._place.pass_by(arrival.step)
         self._arrivals.leave(arrival)
-
-    async def _is_ours(self, inbound: Inbound) -> bool:
-        # Our own message may be seen before the call that sent it is answered and recorded.
-        seen = self._recent.one(inbound.channel_id, inbound.reply_to or 0)
-        if seen is not None:
-            return seen.author_is_us
-        recorded = lambda: self._store.parts.is_ours(inbound.reply_to or 0)  # noqa: E731 - tried until it is stored
-        return await self._until_stored(inbound, recorded) is not None
 
     async def _claimed(self, inbound: Inbound, arrival: Arrival) -> Job | None:
         """The claim, durable; None for a duplicate."""
@@ -361,14 +355,6 @@ class Inbox:
         self._place.pass_by(step)
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
-
-    def _may_reply_to_us(self, inbound: Inbound) -> bool:
-        return (
-            inbound.replies_to_us is None
-            and inbound.reply_to is not None
-            and not inbound.author_is_bot
-            and inbound.may_speak
-        )
 
     def _spawn(
         self,
