@@ -65,6 +65,26 @@ async def test_an_end_names_every_part_of_its_reply(tmp_path: Path) -> None:
         assert await t.store.parts.is_ours(t.discord.ours(100)[0].id) is not None
 
 
+async def test_a_deletion_that_is_written_late_spares_what_was_sent_since(tmp_path: Path) -> None:
+    """The disk refuses to note that a notice was deleted: the answer in its stead stays ours."""
+    faulty: list[FaultyDatabase] = []
+
+    def wrap(database: Database) -> Database:
+        faulty.append(FaultyDatabase(database))
+        return faulty[0]
+
+    async with talk(tmp_path / "db", wrap=wrap, running=False) as t:
+        await t.store.parts.sent(1, 0, 11)
+        faulty[0].fault = lambda _: StoreUnavailableError("disk full")
+        t.store.parts.dropped(1, 0)
+        faulty[0].fault = lambda _: None
+        await t.store.parts.sent(1, 0, 12)
+        t.store.sure.again()
+        await t.store.tell(1, "looked", "")
+        rows = await t.database.read(lambda s: s.execute("SELECT discord_id FROM parts"))
+        assert rows == [(12,)]
+
+
 @pytest.mark.parametrize("refused", [0, 1])
 async def test_a_later_fact_is_never_overwritten_by_an_earlier_one(
     tmp_path: Path, refused: int

@@ -49,7 +49,7 @@ class Changes:
         if job.inbound.content != content and job.changes < CHANGES_MAX and self._may_change(job):
             job.changes += 1
             job.inbound, job.answer = replace(job.inbound, content=content), None
-            self._store.amend(job).add_done_callback(_look_at)
+            self._store.amend(job)
         return True
 
     def deleted(self, message_id: int) -> bool:
@@ -112,8 +112,3 @@ class Watch:
         # The cancellation was ours; one from elsewhere (the bot stops) stays one.
         ours_alone = self._task.uncancel() <= self._cancelling
         return ours_alone and isinstance(error, asyncio.CancelledError)
-
-
-def _look_at(written: asyncio.Future[None]) -> None:
-    if not written.cancelled():
-        written.exception()

@@ -273,7 +273,7 @@ class Inbox:
     def _amend(self, job: Job, content: str) -> None:
         if job.inbound.content != content:
             job.inbound = replace(job.inbound, content=content)
-            _look_at(self._store.amend(job))
+            self._store.amend(job)
 
     def _withdraw(self, job: Job) -> None:
         self._queue.move(job, JobState.DONE, "withdrawn by its author")

@@ -155,7 +155,7 @@ class JobQueue:
         job.attempts = job.pauses = 0
         job.due_s = self._clock.wall()
         job.inbound = replace(job.inbound, source=Source.OPERATOR)
-        self._store.amend(job).add_done_callback(_look_at)
+        self._store.amend(job)
         self.move(job, JobState.WAITING, "revived by an operator")
         self.put(job)
         return True
@@ -233,8 +233,6 @@ class JobQueue:
         check_transition(before, after)
         job.state = after
         written = self._store.move(job, after, reason, **kept)  # type: ignore[arg-type] # checked by JobStore.move's own signature
-        # Whoever needs it durable awaits it; a failure that nobody awaits is no crash of the loop.
-        written.add_done_callback(_look_at)
         self._bus.publish(JobMoved(job.message_id, before.value, after.value, reason))
         return written
 
@@ -305,7 +303,7 @@ class JobQueue:
         if job is None:
             return False
         job.inbound, job.answer = inbound, None
-        self._store.amend(job).add_done_callback(_look_at)
+        self._store.amend(job)
         return True
 
     def leave_to_channel(self, job: Job) -> None:
@@ -313,7 +311,7 @@ class JobQueue:
         if job.inbound.interaction is not None:
             ended = replace(job.inbound.interaction, token="")
             job.inbound = replace(job.inbound, interaction=ended)
-            self._store.amend(job).add_done_callback(_look_at)
+            self._store.amend(job)
 
     def hold(self, *, on: bool) -> None:
         """Hand out nothing but operators' messages, or everything again.

@@ -118,12 +118,10 @@ class Credit:
         if job.state is not JobState.WAITING:
             # Its own moves found no row to change; one that was refused knows what to remember.
             refused = self._store.sure.once_more((job.message_id, "state"))
-            written = refused or self._store.move(job, job.state, "stored late")
+            if refused is None:
+                self._store.move(job, job.state, "stored late")
         elif job.inbound is not loan.inbound:
-            written = self._store.amend(job)
-        else:
-            return
-        written.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._store.amend(job)
 
     async def close(self) -> None:
         """Lend no more."""

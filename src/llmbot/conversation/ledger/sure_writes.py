@@ -44,7 +44,8 @@ class SureWrites:
 
         A trailing one may share the commit of the next write; see `Database.write`.
 
-        Whoever needs it durable awaits the future, which raises as `Database.write` does.
+        Whoever needs it durable awaits the future, which raises as `Database.write` does; nobody
+        has to.
         """
         self._number += 1
         number = self._latest[fact] = self._number
