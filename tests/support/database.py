@@ -24,6 +24,7 @@ class FaultyDatabase:
         self._inner = inner
         self.fault: Callable[[int], LlmbotError | None] = lambda _: None
         self.late_fault: Callable[[int], LlmbotError | None] = lambda _: None
+        self.reads_hang = False
         self.writes = 0
         self.unclean = False
         """Whether the life before is to have ended with a kill."""
@@ -57,6 +58,8 @@ class FaultyDatabase:
 
     async def read(self, work: Work[T]) -> T:
         """See `Database.read`."""
+        if self.reads_hang:
+            await asyncio.Event().wait()
         return await self._inner.read(work)
 
     async def scrub(self) -> None:

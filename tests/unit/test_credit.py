@@ -72,6 +72,25 @@ async def test_a_conversation_goes_on_without_a_disk(tmp_path: Path) -> None:
         assert len(t.discord.ours(100)) == 2
 
 
+async def test_a_conversation_goes_on_while_nobody_can_read_either(tmp_path: Path) -> None:
+    """What is newer than all that was ever claimed needs no look at the disk."""
+    disk = Disk()
+    async with talk(tmp_path / "db") as t:
+        known = await t.ask("one")
+    async with talk(tmp_path / "db", wrap=disk.wrap) as t:
+        await t.inbox.continue_from()
+        fill(t, disk)
+        assert disk.database is not None
+        disk.database.reads_hang = True
+        fresh = t.question("two", author=8, message_id=known.message_id + 1)
+        done = t.delivered(fresh.message_id)
+        for inbound in (t.question("one", message_id=known.message_id), fresh):
+            t.inbox.on_message(inbound, None)
+        await done
+        assert t.discord.ours(100, known.message_id) == []
+        disk.full = disk.database.reads_hang = False
+
+
 async def test_nothing_is_acknowledged_before_it_is_stored(tmp_path: Path) -> None:
     """A message answered on credit neither counts as accepted nor moves the place in the stream."""
     disk = Disk()

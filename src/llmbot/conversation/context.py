@@ -153,7 +153,13 @@ class ContextBuilder:
         return Context(prompt, files, 0 if files.blobs else characters)
 
     async def _choose(self, inbound: Inbound, chosen: Chosen, share: float) -> None:
-        cleared = await self.cleared_up_to(inbound.channel_id)
+        try:
+            async with asyncio.timeout(self.settings.lookup_s):
+                cleared = await self.cleared_up_to(inbound.channel_id)
+        except (TimeoutError, LlmbotError):
+            # What was to be forgotten is not known now: nothing earlier may be told.
+            chosen.incomplete = True
+            return
         try:
             async with asyncio.timeout(self.settings.lookup_s):
                 async for message in self._reply_chain(inbound):

@@ -288,6 +288,7 @@ class Inbox:
         Raises:
             StoreUnavailableError: it could not be read or noted.
         """
+        await self._store.known.look_back()
         self._place.cursor = self._stored_cursor = await self._store.session_cursor()
         self._session_id = self._stored_cursor.session_id if self._stored_cursor else ""
         self.heard_s = float(await self._store.meta(_HEARD) or 0)

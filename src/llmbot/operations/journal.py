@@ -24,6 +24,9 @@ __all__ = ["Entry", "Journal"]
 _START = "0" * 64
 _LINE_MAX = 64 * 1024
 
+WRITE_DEADLINE_S = 2.0
+"""Patience with the disk; a healthy one needs milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -71,6 +74,8 @@ class Journal:
         """Where a write failed, and how long the file was before it."""
         self._readers: list[Reader] = []
         self._turn = asyncio.Lock()
+        self._writing: asyncio.Task[None] | None = None
+        """A second one beside it would write the same lines."""
         self.failures = 0
         self.last_error = ""
         self.torn = 0
@@ -107,10 +112,29 @@ class Journal:
             entry, line = _seal(body)
             self._last = entry.hash
             self._unkept.append(line)
-            # Shielded: who is cancelled while it writes must not leave the chain half written.
-            await asyncio.shield(asyncio.to_thread(self._flush))
+            await self._settle()
             self._tell(entry)
             return entry
+
+    async def _settle(self) -> None:
+        """Write what is unkept; a disk that hangs holds nobody up for longer than the deadline."""
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(), name="journal writer")
+        elif self.last_error:
+            return  # it hangs, and will write this too
+        try:
+            async with asyncio.timeout(WRITE_DEADLINE_S):
+                # Shielded: who is cancelled must not leave the chain half written.
+                await asyncio.shield(self._writing)
+        except TimeoutError:
+            self.failures += 1
+            self.last_error = "the disk does not answer"
+
+    async def _write(self) -> None:
+        while self._unkept:
+            await asyncio.to_thread(self._flush)
+            if self.last_error:
+                return
 
     @property
     def kept(self) -> bool:

@@ -38,6 +38,9 @@ _PRUNE_S = 3600.0
 _PRUNE_ROWS = 1000
 
 
+_HANGS_AFTER_S = 2.0
+
+
 @dataclass(slots=True)
 class DatabaseService:
     """The durable database."""
@@ -55,8 +58,11 @@ class DatabaseService:
         await self.database.stop()
 
     def trouble(self) -> str:
-        """The last error, while batches fail."""
-        return self.database.facts().last_error
+        """The last error, while batches fail, or that one does not come back."""
+        facts = self.database.facts()
+        if not facts.last_error and facts.busy_s > _HANGS_AFTER_S:
+            return f"the disk or the server has not answered for {facts.busy_s:.0f} s"
+        return facts.last_error
 
 
 @dataclass(slots=True)

@@ -138,9 +138,12 @@ class Credit:
     async def _lend(self, loan: Loan) -> None:
         while loan.is_open():
             if self._lent < self._lent_max and loan.may():
+                message_id = loan.inbound.message_id
                 try:
+                    # A disk that hangs may let nobody read either.
                     async with asyncio.timeout(_LOOK_S):
-                        state = await self._store.state_of(loan.inbound.message_id)
+                        new = self._store.known.is_new(message_id)
+                        state = None if new else await self._store.state_of(message_id)
                 except (LlmbotError, TimeoutError):
                     # Whether it was answered before cannot be known: it waits.
                     pass

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from llmbot.conversation.jobs import ENDED, Job, JobState, Priority
 from llmbot.conversation.ledger.job_rows import jobs_of
+from llmbot.conversation.ledger.known_claims import KnownClaims
 from llmbot.conversation.ledger.parts import SAVE_PART, Parts
 from llmbot.conversation.ledger.payloads import dump_inbound
 from llmbot.conversation.ledger.schema import SET_META
@@ -64,6 +65,7 @@ class JobStore:
         self._owner = str(owner)
         self.sure = SureWrites(database)
         self.parts = Parts(database, self.sure, clock)
+        self.known = KnownClaims(database)
 
     # ── the claim ───────────────────────────────────────────────────────────────────────────────
 
@@ -94,7 +96,7 @@ class JobStore:
                 session.execute(SET_META, ("gateway_session", place))
             return fresh
 
-        return self._db.write(work)
+        return self.known.hear(inbound.message_id, self._db.write(work))
 
     # ── moving on ───────────────────────────────────────────────────────────────────────────────
 

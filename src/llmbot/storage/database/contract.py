@@ -70,6 +70,8 @@ class DatabaseFacts:
     """Why the last batch was lost; empty once another was committed."""
     disk_bytes: int
     """The database with its write-ahead log; at most a minute old."""
+    busy_s: float = 0.0
+    """How long the batch under way has been waiting for the disk or the server."""
 
 
 class Database(Protocol):

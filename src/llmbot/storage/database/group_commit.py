@@ -138,10 +138,23 @@ class GroupCommit:
         self.failures = 0
         self.last_commit_ms = 0
         self.last_error = ""
+        self._began: float | None = None
+
+    @property
+    def busy_s(self) -> float:
+        """How long the batch under way has been; 0.0 where there is none. From any thread."""
+        began = self._began
+        return 0.0 if began is None else self._clock.monotonic() - began
 
     def process(self, batch: Sequence[Unit]) -> None:
         """Run the units and commit; notes value or error in each."""
-        started = self._clock.monotonic()
+        self._began = self._clock.monotonic()
+        try:
+            self._process(batch, self._began)
+        finally:
+            self._began = None
+
+    def _process(self, batch: Sequence[Unit], started: float) -> None:
         try:
             connection = self._link.begin()
             if len(batch) == 1:

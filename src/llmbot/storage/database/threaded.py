@@ -277,6 +277,7 @@ class ThreadedDatabase:
             failures=groups.failures,
             last_error=groups.last_error,
             disk_bytes=self._duty.disk_bytes,
+            busy_s=groups.busy_s,
         )
 
 
