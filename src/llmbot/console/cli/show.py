@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +30,9 @@ _COLOURS = {
     "open": "red",
 }
 _LIST_SHOWN_MAX = 20
+_GAP = 2
+_WORD_MAX = 24
+"""A word that is longer may be broken, so that a path does not hide the columns behind it."""
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
 
 
@@ -72,10 +75,12 @@ def _collection(screen: Console, title: str, value: Any) -> None:
         return
     rows = dict(enumerate(value)) if isinstance(value, list) else value
     if all(isinstance(row, Mapping) for row in rows.values()):
-        screen.print(_rows(rows, numbered=isinstance(value, list)))
-        inner = [_words(name) for name in _columns(rows) if _is_inner(rows, name)]
-        if inner:
-            screen.print(f"with --json also: {', '.join(inner)}", style="dim", highlight=False)
+        numbered = isinstance(value, list)
+        shown = _that_fit(rows, screen.width, numbered=numbered)
+        screen.print(_rows(rows, shown, numbered=numbered))
+        more = [_words(name) for name in _columns(rows) if name not in shown]
+        if more:
+            screen.print(f"with --json also: {', '.join(more)}", style="dim", highlight=False)
         return
     table = _table()
     table.add_column()
@@ -85,14 +90,39 @@ def _collection(screen: Console, title: str, value: Any) -> None:
     screen.print(table)
 
 
-def _rows(rows: Mapping[Any, Mapping[str, Any]], *, numbered: bool) -> Table:
-    columns = [name for name in _columns(rows) if not _is_inner(rows, name)]
+def _that_fit(
+    rows: Mapping[Any, Mapping[str, Any]], width: int, *, numbered: bool
+) -> dict[str, int]:
+    """The columns, the first ones, that fit without breaking a word, and the widths of those."""
+    left = width
+    if not numbered:
+        left -= max(len(str(key)) for key in rows) + _GAP
+    shown: dict[str, int] = {}
+    for name in _columns(rows):
+        if _is_inner(rows, name):
+            continue
+        cells = [_cell(_shortened(row.get(name))).plain for row in rows.values()]
+        longest = max(
+            len(word) for text in (_words(name), *cells) for word in text.split() or ("",)
+        )
+        longest = min(longest, _WORD_MAX)
+        left -= longest + _GAP
+        if shown and left + _GAP < 0:
+            break
+        shown[name] = longest
+    return shown
+
+
+def _rows(
+    rows: Mapping[Any, Mapping[str, Any]], columns: Mapping[str, int], *, numbered: bool
+) -> Table:
     table = _table(header=True)
     if not numbered:
         table.add_column("", no_wrap=True, overflow="fold")
-    for name in columns:
+    for name, longest in columns.items():
         numbers = all(_is_number(row.get(name)) for row in rows.values())
-        table.add_column(_words(name), justify="right" if numbers else "left")
+        justify: Literal["right", "left"] = "right" if numbers else "left"
+        table.add_column(_words(name), justify=justify, min_width=longest)
     for key, row in rows.items():
         cells = [_cell(_shortened(row.get(name))) for name in columns]
         table.add_row(*([] if numbered else [Text(str(key))]), *cells)
@@ -112,7 +142,7 @@ def _is_inner(rows: Mapping[Any, Mapping[str, Any]], name: str) -> bool:
 
 def _table(*, header: bool = False) -> Table:
     return Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header, header_style="dim"
+        box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=header, header_style="dim"
     )
 
 
