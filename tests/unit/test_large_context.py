@@ -21,7 +21,7 @@ from llmbot.conversation.large.facts import (
     ContextTaken,
     LargeContextSettings,
 )
-from llmbot.conversation.large.retries import Retried
+from llmbot.conversation.large.retries import SPARED_S, Retried
 from llmbot.conversation.messages import Attachment, Inbound, InteractionRef, Source
 from llmbot.conversation.ports import Prompt
 from llmbot.kernel.clock import ManualClock
@@ -284,6 +284,44 @@ async def test_an_operator_lets_missing_parts_be_read(tmp_path: Path) -> None:
         assert "could not read" not in chat.reply(asked.message_id)
         assert "note of part 4." in chat.reply(asked.message_id)
         assert [m.id for m in chat.discord.ours(100)] == [message.id]
+        await chat.large.keeper.drain()
+        assert (chat.large.failed, folders(tmp_path)) == (0, [])
+
+
+async def test_missing_parts_can_be_read_after_a_restart(tmp_path: Path) -> None:
+    """A later life still knows which answers are incomplete, and edits the same message."""
+    broken, discord = {2, 4}, MemoryDiscord()
+    model = ScriptedModel(failing(lambda n: ModelRequestRefusedError() if n in broken else None))
+    async with conversation(tmp_path, model, discord=discord) as chat:
+        asked = long_question(chat)
+        await answered(chat, asked)
+    broken.remove(2)
+    for failed, left in ((2, 1), (1, 1), (1, 0)):
+        async with conversation(tmp_path, model, discord=discord) as chat:
+            assert (chat.large.failed, folders(tmp_path)) == (failed, [str(asked.message_id)])
+            assert await chat.large.retry_failed() == Retried(failed, failed - left)
+            await chat.large.keeper.drain()
+        if (failed, left) == (1, 1):
+            broken.clear()
+    assert "could not read" not in chat.reply(asked.message_id)
+    assert len(discord.ours(100)) == 1
+    assert folders(tmp_path) == []
+
+
+async def test_an_incomplete_answer_is_spared_for_an_hour_over_all_lives(tmp_path: Path) -> None:
+    """What a life finds that is older is removed."""
+    clock, discord = ManualClock(), MemoryDiscord()
+    model = ScriptedModel(failing(lambda n: ModelRequestRefusedError() if n == 2 else None))
+    async with conversation(tmp_path, model, clock=clock, discord=discord) as chat:
+        asked = long_question(chat)
+        done = chat.delivered(asked.message_id)
+        chat.inbox.on_message(asked, None)
+        await moved(chat, clock, lambda: chat.large.mending.missing == 1)
+        moving = asyncio.create_task(moved(chat, clock, lambda: chat.large.facts() == []))
+        await done
+        await moving
+    clock.advance(SPARED_S)
+    async with conversation(tmp_path, model, clock=clock, discord=discord) as chat:
         await chat.large.keeper.drain()
         assert (chat.large.failed, folders(tmp_path)) == (0, [])
 

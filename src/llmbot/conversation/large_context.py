@@ -232,7 +232,7 @@ class LargeContexts:
 
     async def adopt(self) -> None:
         """Find what earlier lives had begun; remove what belongs to no message that waits."""
-        await self.keeper.adopt()
+        await self.mending.adopt()
 
     async def drain(self) -> None:
         """Wait until what has ended is removed."""
@@ -326,7 +326,7 @@ class LargeContexts:
             self._bus.publish(event)
             if codes != (ModelBlockedError.code,):
                 # What the model's safety rules stop they stop again: no reason to keep the text.
-                self.mending.spare(job, plan, len(missing))
+                await self.mending.spare(job, plan, len(missing))
         return text
 
     async def _pieces(

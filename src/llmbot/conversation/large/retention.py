@@ -60,9 +60,13 @@ class ContextKeeper:
         """
         return await asyncio.to_thread(self._files.use)
 
+    async def found(self) -> list[int]:
+        """The messages of which a folder stands on the disk."""
+        return await asyncio.to_thread(self._files.names)
+
     async def adopt(self) -> None:
         """Find what earlier lives had begun; remove what belongs to no message that waits."""
-        for message_id in await asyncio.to_thread(self._files.names):
+        for message_id in await self.found():
             self.kept.add(message_id)
             if message_id not in self.live():
                 self.end(message_id)

@@ -1,23 +1,27 @@
 """Answers that were given without some parts: for a while what failed can be read again.
 
 Their folders stay; an operator who thinks that the trouble is over lets the missing parts be read,
-and the answer is written anew into the same messages. Nothing of this outlives the process.
+and the answer is written anew into the same messages. A note in the folder says what a later life
+must know of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+import orjson
+
 from llmbot.conversation.delivery import Delivery
-from llmbot.conversation.jobs import Job
+from llmbot.conversation.jobs import Job, JobState, Priority
 from llmbot.conversation.large.plan import Plan
 from llmbot.conversation.large.reading import Run
 from llmbot.conversation.large.retention import ContextKeeper
 from llmbot.conversation.large.writing import ContextWriter
 from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.ledger.payloads import dump_inbound, load_inbound
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
 from llmbot.kernel.events import EventBus, Noted
@@ -28,6 +32,9 @@ SPARED_S = 3600.0
 """After an hour nobody waits for a better answer; edits of older messages are limited as well."""
 
 SPARED_MAX = 20
+SPARED = "spared"
+"""The key of the note; those of parts and groups are others."""
+
 READING_S = 120.0
 
 
@@ -44,7 +51,8 @@ class _Incomplete:
     job: Job
     plan: Plan
     missing: int
-    until: float
+    until_s: float
+    """Seconds since the Unix epoch."""
 
 
 def _nothing() -> None:
@@ -78,11 +86,49 @@ class Mending:
         """How many parts are missing in all incomplete answers."""
         return sum(each.missing for each in self._incomplete.values())
 
-    def spare(self, job: Job, plan: Plan, missing: int) -> None:
+    async def spare(self, job: Job, plan: Plan, missing: int) -> None:
         """An answer is given without so many parts; its folder stays for a while."""
-        until = self._clock.monotonic() + SPARED_S
-        self._incomplete[job.message_id] = _Incomplete(job, plan, missing, until)
-        self._keeper.spared.add(job.message_id)
+        await self._keep(_Incomplete(job, plan, missing, self._clock.wall() + SPARED_S))
+
+    async def adopt(self) -> None:
+        """Take up what earlier lives left incomplete; remove the folders that nobody needs."""
+        for message_id in await self._keeper.found():
+            each = await self._restored(message_id)
+            if each is not None:
+                self._remember(each)
+        await self._keeper.adopt()
+
+    async def _restored(self, message_id: int) -> _Incomplete | None:
+        plan = await self._keeper.plan(message_id)
+        note = (await self._keeper.notes(message_id)).get(SPARED)
+        if plan is None or note is None:
+            return None
+        try:
+            kept = orjson.loads(note)
+            inbound = load_inbound(kept["inbound"])
+            missing, until_s = int(kept["missing"]), float(kept["untilS"])
+            parts = await self._store.parts.of_answer(message_id)
+        except (ValueError, KeyError, TypeError, LlmbotError):
+            return None
+        # One that still waits is read by itself.
+        if not parts or not 0 < until_s - self._clock.wall() <= SPARED_S:
+            return None
+        at = inbound.created_s
+        job = Job(inbound, Priority.USER, JobState.DONE, at, at, parts=parts)
+        return _Incomplete(job, plan, missing, until_s)
+
+    async def _keep(self, each: _Incomplete) -> None:
+        self._remember(each)
+        kept = {
+            "inbound": dump_inbound(each.job.inbound),
+            "missing": each.missing,
+            "untilS": each.until_s,
+        }
+        await self._keeper.keep(each.plan, (None,), SPARED, orjson.dumps(kept).decode())
+
+    def _remember(self, each: _Incomplete) -> None:
+        self._incomplete[each.job.message_id] = each
+        self._keeper.spared.add(each.job.message_id)
         while len(self._incomplete) > SPARED_MAX:
             self._drop(next(iter(self._incomplete)))
         if self._watch is None:
@@ -108,9 +154,11 @@ class Mending:
                 self._bus.publish(Noted("long text", detail))
                 missing = each.missing
             read += each.missing - missing
-            self._incomplete[message_id] = _Incomplete(each.job, each.plan, missing, each.until)
+            self._incomplete[message_id] = each
             if not missing:
                 self._drop(message_id)
+            elif missing < each.missing:
+                await self._keep(replace(each, missing=missing))
         return Retried(tried, read)
 
     async def close(self) -> None:
@@ -141,8 +189,8 @@ class Mending:
     async def _expire(self) -> None:
         while self._incomplete:
             first, each = next(iter(self._incomplete.items()))
-            await self._clock.sleep(each.until - self._clock.monotonic())
-            if first in self._incomplete and each.until <= self._clock.monotonic():
+            await self._clock.sleep(each.until_s - self._clock.wall())
+            if first in self._incomplete and each.until_s <= self._clock.wall():
                 self._drop(first)
         self._watch = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from llmbot.conversation.jobs import Job
+from llmbot.conversation.jobs import Job, SentPart
 from llmbot.conversation.ledger.story import tell
 from llmbot.conversation.ledger.sure_writes import SureWrites
 from llmbot.kernel.clock import Clock
@@ -87,6 +87,22 @@ class Parts:
 
         rows = await self._db.read(work)
         return int(rows[0][0]) if rows else None
+
+    async def of_answer(self, message_id: int) -> tuple[SentPart, ...]:
+        """The parts of the answer to a message; empty where it was not answered.
+
+        Raises:
+            StoreUnavailableError: the database could not be read.
+        """
+
+        def work(session: Session) -> list[Row]:
+            return session.execute(
+                "SELECT part, discord_id FROM parts WHERE message_id = ? AND EXISTS (SELECT 1 "
+                "FROM jobs WHERE message_id = ? AND state = 'done') ORDER BY part",
+                (message_id, message_id),
+            )
+
+        return tuple(SentPart(int(p), int(d)) for p, d in await self._db.read(work))
 
     # ── the order of an author's answers ────────────────────────────────────────────────────────
 
