@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.conversation import Talk, talk
 from tests.support.database import FaultyDatabase
 from tests.support.discord import OUR_ID, MemoryDiscord
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, until
 
 from llmbot.conversation.claim import Claims
 from llmbot.conversation.intake.place import StreamPlace
@@ -17,7 +17,7 @@ from llmbot.conversation.messages import ChannelMessage, SessionCursor
 from llmbot.conversation.ports import KnownChannel
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import LlmbotError, StoreUnavailableError
-from llmbot.kernel.events import MessageAccepted
+from llmbot.kernel.events import MessageAccepted, Noted
 from llmbot.storage.database.opening import Database
 
 CHANNEL = KnownChannel(100, 1, None)
@@ -232,6 +232,24 @@ def _kept(kept: list[FaultyDatabase]) -> Callable[[Database], Database]:
         return kept[-1]
 
     return wrap
+
+
+async def test_no_claim_is_stored_before_an_earlier_one_of_its_author(tmp_path: Path) -> None:
+    """A kill while the disk refuses leaves no later question without the one before it."""
+    kept: list[FaultyDatabase] = []
+    async with talk(tmp_path / "db", running=False, wrap=_kept(kept)) as t:
+        first, second = t.question("first"), t.question("second")
+        left = [StoreUnavailableError("disk full")]
+        kept[0].fault = lambda _: left.pop() if left else None
+        refused = t.bus.expect(Noted)
+        for inbound in (first, second):
+            t.inbox.on_message(inbound, None)
+        await refused
+        await t.store.tell(1, "looked", "")
+        assert await t.store.unfinished() == []
+        await until(lambda: t.queue.knows(second.message_id))
+        stored = [job.message_id for job in await t.store.unfinished()]
+        assert stored == [first.message_id, second.message_id]
 
 
 async def test_a_reply_to_words_of_a_killed_life_is_a_question(tmp_path: Path) -> None:
