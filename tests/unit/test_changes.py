@@ -6,19 +6,21 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.conversation import UNHURRIED, talk
+from tests.support.conversation import UNHURRIED, Talk, talk
+from tests.support.database import FaultyDatabase
 from tests.support.discord import OUR_ID, MemoryDiscord
 from tests.support.models import Piece, ScriptedModel
 from tests.support.waiting import until
 
 from llmbot.conversation.delivery import DeliverySettings
 from llmbot.conversation.jobs import JobState
-from llmbot.conversation.messages import ChannelMessage
+from llmbot.conversation.messages import ChannelMessage, Inbound, Source
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError
 from llmbot.kernel.events import JobFailed, JobMoved, Published
+from llmbot.storage.database.opening import Database
 
 
 class Slow:
@@ -309,3 +311,64 @@ async def test_a_notice_that_a_dead_life_gave_goes_with_its_question(tmp_path: P
         t.inbox.on_message_deleted(100, inbound.message_id)
         await t.pipeline.answer(await t.queue.next())
         assert discord.ours(100) == []
+
+
+def after_a_kill(inner: Database) -> FaultyDatabase:
+    """A database whose last life ended uncleanly."""
+    database = FaultyDatabase(inner)
+    database.unclean = True
+    return database
+
+
+def noticed(t: Talk, inbound: Inbound) -> None:
+    """An earlier life gave a notice, and died before it wrote anything down."""
+    t.discord.seed(
+        ChannelMessage(
+            next(t.ids), 100, OUR_ID, "bot", "In line.", author_is_us=True,
+            reply_to=inbound.message_id,
+        )
+    )  # fmt: skip
+
+
+async def test_a_notice_of_a_killed_life_goes_with_its_question(tmp_path: Path) -> None:
+    """What was answered on credit is heard again; taken back then, nothing is left of it."""
+    slow = Slow()
+    async with talk(tmp_path / "db", ScriptedModel(slow), wrap=after_a_kill) as t:
+        inbound = t.question("never mind", source=Source.REPLAYED)
+        noticed(t, inbound)
+        t.inbox.on_message(inbound, None)
+        await slow.asked.wait()
+        t.inbox.on_message_deleted(100, inbound.message_id)
+        await until(lambda: not t.discord.ours(100))
+        slow.go_on.set()
+
+
+async def test_a_notice_of_a_killed_life_goes_with_a_question_that_waits(tmp_path: Path) -> None:
+    """So it is where the question is taken back before its turn, or with the same breath."""
+    async with talk(tmp_path / "db", running=False, wrap=after_a_kill) as t:
+        for arrives_first in (True, False):
+            inbound = t.question("never mind", source=Source.REPLAYED)
+            noticed(t, inbound)
+            t.inbox.on_message(inbound, None)
+            if arrives_first:
+                await t.inbox.drain()
+            t.inbox.on_message_deleted(100, inbound.message_id)
+            await t.inbox.drain()
+            await t.pipeline.answer(await t.queue.next())
+            assert t.discord.ours(100) == []
+
+
+async def test_a_notice_goes_with_a_question_that_is_held(tmp_path: Path) -> None:
+    """Nothing is left of a question that is taken back while earlier ones are looked for."""
+    async with talk(tmp_path / "db", running=False) as t:
+        inbound = t.question("never mind")
+        await t.inbox.accept(inbound, None)
+        job = t.queue.waiting(inbound.message_id)
+        assert job is not None
+        async with t.pipeline.delivery.open(job, silent=True) as reply:
+            await reply.finish("One moment.")
+        t.inbox.gap.resume(0)
+        t.inbox.on_message_deleted(100, inbound.message_id)
+        t.inbox.gap.over()
+        await t.pipeline.answer(await t.queue.next())
+        assert t.discord.ours(100) == []

@@ -66,6 +66,7 @@ class Delivery:
         # give back the part that is sent, and not those behind it which nobody needs any more.
         begun_unwritten = self._was_unclean() and not job.times.received
         reply.doubtful = begun_unwritten or (of_earlier_life and forgotten)
+        reply.looked = not of_earlier_life
         reply.words_for_silence = self.words_for_silence
         return reply
 

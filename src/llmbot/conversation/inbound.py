@@ -28,6 +28,7 @@ from llmbot.conversation.messages import (
     CommandRequest,
     Inbound,
     SessionCursor,
+    Source,
 )
 from llmbot.conversation.missed.gap_hold import GapHold
 from llmbot.conversation.ports import KnownChannel
@@ -41,6 +42,8 @@ T = TypeVar("T")
 _HEARD = "gateway_heard_s"
 _RETRY_S = 0.5
 _RETRY_MAX_S = 10.0
+_HEARD_AGAIN = (Source.REPLAYED, Source.BACKFILLED)
+"""An earlier life may have answered these on credit."""
 
 
 class Inbox:
@@ -124,18 +127,14 @@ class Inbox:
         if (arrival := self._arrivals.outside(message_id)) is not None:
             arrival.withdrawn = True
         elif (held := self.gap.held(message_id)) is not None:
-            self.gap.drop(message_id)
-            self._withdraw(held)
+            if self._withdraw(held):
+                self.gap.drop(message_id)
         elif not self.changes.deleted(message_id):
             job = self._queue.waiting(message_id)
-            if job is not None and not job.times.received:
-                job.unsure = True  # an earlier life may have given a notice and died of it
-            if job is not None and (job.parts or job.unsure or job.in_flight_before):
-                # A notice stands where the answer would: whoever has the job next takes it back.
-                job.withdrawn = True
+            if job is not None and self._withdraw(job):
+                self._queue.withdraw(message_id)
+            elif job is not None:
                 self._queue.bring_forward(message_id)
-            elif job is not None and self._queue.withdraw(message_id) is not None:
-                self._withdraw(job)
 
     def on_session(
         self, *, resumed: bool, channels: Sequence[KnownChannel], session_id: str
@@ -263,8 +262,7 @@ class Inbox:
     def _let_in(self, job: Job, arrival: Arrival) -> None:
         """Into the queue, as its author left it; or to wait for earlier ones of its channel."""
         arrival.inside.set()
-        if arrival.withdrawn:
-            self._withdraw(job)
+        if arrival.withdrawn and self._withdraw(job):
             return
         if arrival.content is not None:
             self._amend(job, arrival.content)
@@ -276,8 +274,17 @@ class Inbox:
             job.inbound = replace(job.inbound, content=content)
             self._store.amend(job)
 
-    def _withdraw(self, job: Job) -> None:
-        self._queue.move(job, JobState.DONE, "withdrawn by its author")
+    def _withdraw(self, job: Job) -> bool:
+        """End a job that its author took back before its turn.
+
+        False where a notice may stand in the answer's place: whoever has the job next deletes it.
+        """
+        if not job.times.received or job.inbound.source in _HEARD_AGAIN:
+            job.unsure = True  # an earlier life may have given a notice and died of it
+        job.withdrawn = bool(job.parts or job.unsure or job.in_flight_before)
+        if not job.withdrawn:
+            self._queue.move(job, JobState.DONE, "withdrawn by its author")
+        return not job.withdrawn
 
     # ── the place in the stream ─────────────────────────────────────────────────────────────────
 

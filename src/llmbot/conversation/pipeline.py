@@ -92,7 +92,8 @@ class Pipeline:
         Until the first word is on its way an edit lets the answer begin anew, a deletion ends it.
         """
         reply.check()
-        self.admission.admit(job)
+        if not job.withdrawn:
+            self.admission.admit(job)
         while not job.withdrawn:
             async with self.changes.watch(job, reply) as watch:
                 text = job.answer or await self._words(job, reply)

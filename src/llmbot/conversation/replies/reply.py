@@ -80,10 +80,11 @@ class Reply:
         self._closing = asyncio.Event()
         self._refusal: RefusedError | None = None
         self._unsure: TransientError | None = None
-        self._looked = True
         self._lost_one = False
         self.growing: Callable[[], bool] = lambda: True
         self.silent = self.doubtful = False
+        self.looked = True
+        """Whether it is known what an earlier life sent for this."""
         self.turn: Lock | None = None
         self.words_for_silence: Callable[[Job], str] | None = None
         self.edits = 0
@@ -93,7 +94,7 @@ class Reply:
     async def __aenter__(self) -> Self:
         """Look for what an earlier life sent, then begin to show."""
         if self._job.in_flight_before or self._job.unsure or self.doubtful:
-            self._looked = False
+            self.looked = False
             await self._find_sent()
         if self.silent or self._unsure is not None:
             return self
@@ -143,7 +144,7 @@ class Reply:
             RefusedError: Discord will never let it be deleted.
         """
         await self._stop_showing()
-        if not self._looked:
+        if not self.looked:
             # A nonce tells of what is sent again only; here nothing will be.
             self._take_in(await self._sink.find())
         await to_its_end(self._drop_from(0))
@@ -345,7 +346,7 @@ class Reply:
 
     def _take_in(self, found: list[Sent]) -> None:
         """Go on from what stands there."""
-        self._looked, self._lost_one, self._job.unsure = True, False, False
+        self.looked, self._lost_one, self._job.unsure = True, False, False
         self._shown.take_in(found)
 
     async def _stop_showing(self) -> None:
