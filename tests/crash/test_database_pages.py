@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.support.tiny_disk import fill, tiny_disk
 
 from llmbot.conversation.ledger.schema import MIGRATIONS
 from llmbot.kernel.clock import Random, SystemClock
+from llmbot.kernel.errors import StoreUnavailableError
 from llmbot.kernel.events import Event
 from llmbot.storage.database.opening import (
     Database,
@@ -177,3 +179,36 @@ def test_lives_without_damage_have_nothing_to_tell(tmp_path: Path) -> None:
     found, told = asyncio.run(_next_life(path))
     assert told == []
     assert len(found["jobs"]) == rows
+
+
+async def _fill_up(disk: Path, killed_as: Path) -> Content:
+    path, told = disk / "db", list[Event]()
+    async with life(path, told) as database:
+        number = 0
+        filler = fill(disk)
+        os.truncate(filler, filler.stat().st_size - 200 * 1024)
+        for _ in range(3):
+            refused = 0
+            while refused < 5:
+                lot = [database.write(adding(number + more)) for more in range(7)]
+                refused += any(
+                    isinstance(each, StoreUnavailableError)
+                    for each in await asyncio.gather(*lot, return_exceptions=True)
+                )
+                number += 7
+            os.truncate(filler, max(0, filler.stat().st_size - 16 * 1024))
+            await SystemClock().sleep(0.1)  # the time that a lost connection is not tried again
+        found = await database.read(content)
+        shutil.copytree(disk, killed_as)
+        filler.unlink()
+    assert told == []
+    return found
+
+
+def test_a_kill_after_the_disk_was_full_leaves_nothing_to_tell(tmp_path: Path) -> None:
+    """What failed commits have left in the log is no damage."""
+    with tiny_disk(tmp_path / "tiny", "2m") as disk:
+        before = asyncio.run(_fill_up(disk, tmp_path / "killed"))
+    found, told = asyncio.run(_next_life(tmp_path / "killed" / "db"))
+    assert told == []
+    assert found == before

@@ -31,14 +31,9 @@ _LOG_VERSION = 3_007_000
 _FRAME_HEAD = 24
 _SUMMED_HEAD = 8
 _SHARED_HEAD = struct.Struct("=IIIBBHIIII8sII")
-_HEAD_BYTES = 100
-_HEAD_DAMAGE_MAX = 8
-"""More wrong bytes than this are no damage to a database: the file is something else."""
-
 _PAGE = 4096
-
-_HEAD: dict[int, bytes] = {0: b"SQLite format 3\0", 20: b"\0\x40\x20\x20"}
-"""What stands in the head of every database of ours, by its place."""
+_HEAD = b"SQLite format 3\0" + b"\x10\x00\2\2\0\x40\x20\x20"
+"""How every database of ours begins: name, page size, log mode, and constants."""
 
 
 def mend(path: Path) -> DatabaseMended | None:
@@ -50,13 +45,12 @@ def mend(path: Path) -> DatabaseMended | None:
     """
     log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
     raw, memory = bytearray(_read(log)), _read(shared)
-    words = []
+    words, frames = [], _Log(raw, path)
     if not _size(path) and (log.exists() or shared.exists()):
         words.append("the file was missing")
-        _give_first_page(path, raw)
-    elif _size(path) and _mend_head(path, alone=len(raw) <= _LOG_HEAD):
+        _give_first_page(frames)
+    elif _size(path) and _refused(path) and _give_first_page(frames):
         words.append("its head was wrong")
-    frames = _Log(raw, path)
     if not frames.readable:
         return DatabaseMended("; ".join(words), 0) if words else None
     try:
@@ -88,47 +82,26 @@ def _mend_log(frames: _Log, memory: bytes) -> tuple[bool, int]:
     return wrong, max(0, expected - frames.taken)
 
 
-def _mend_head(path: Path, *, alone: bool) -> bool:
-    """Write the constants of the head anew where they are wrong; whether they were.
+def _refused(path: Path) -> bool:
+    """Whether SQLite would refuse the file for its head, or not look for a log beside it.
 
-    With no log beside it the file is `alone` and has as many pages as its head says.
+    What else is wrong with a first page that is in no log its checksum tells
+    (`sqlite_page_sums.py`).
     """
     with path.open("rb") as file:
-        head = bytearray(file.read(_HEAD_BYTES))
-    if len(head) < _HEAD_BYTES:
-        return False
-    right = bytearray(head)
-    for place, constant in _HEAD.items():
-        right[place : place + len(constant)] = constant
-    size = int.from_bytes(head[16:18], "big")
-    if size & (size - 1) or size == 0:  # no power of two
-        right[16:18] = _PAGE.to_bytes(2, "big")
-    pages, rest = divmod(_size(path), _PAGE)
-    flipped = (pages ^ int.from_bytes(head[28:32], "big")).bit_count() == 1
-    # More than one bit off is no flip: the file was cut, and must not look whole.
-    if alone and flipped and not rest and right[16:18] == _PAGE.to_bytes(2, "big"):
-        right[28:32] = pages.to_bytes(4, "big")
-    # 1 and 2 stand for the journal and the log; the two bytes are equal.
-    if head[18] != head[19] or head[18] not in (1, 2):
-        right[18:20] = b"\2\2"
-    # An empty one has neither a format of its schema nor an encoding yet.
-    if int.from_bytes(head[44:48], "big") > 4:  # noqa: PLR2004 - the newest format
-        right[44:48] = b"\0\0\0\4"
-    if head[56:60] not in (bytes(4), b"\0\0\0\1"):
-        right[56:60] = b"\0\0\0\1"
-    wrong = sum(a != b for a, b in zip(head, right, strict=True))
-    if not 0 < wrong <= _HEAD_DAMAGE_MAX:
-        return False
-    _overwrite(path, right)
-    return True
+        return file.read(len(_HEAD)) != _HEAD
 
 
-def _give_first_page(path: Path, raw: bytearray) -> None:
-    """SQLite deletes a log beside an empty database: give it the first page that the log has."""
-    page = _Log(raw, path).first_page()
+def _give_first_page(frames: _Log) -> bool:
+    """Put the newest first page that the log has into the database; whether there is one.
+
+    SQLite needs it there before it looks at the log; beside an empty database it deletes the log.
+    """
+    page = frames.first_page() if frames.readable else b""
     if page:
-        create_private(path)
-        _overwrite(path, page)
+        create_private(frames.path)
+        _overwrite(frames.path, page)
+    return bool(page)
 
 
 def _frames_taken(path: Path) -> int:
@@ -181,7 +154,7 @@ class _Log:
 
     def first_page(self) -> bytes:
         """The newest state of the database's first page; empty where it is not in the log."""
-        for number in reversed(range(self._count())):
+        for number in reversed(range(self.end())):
             if self._field(number, 0) == 1 and self._salts(number) == self.raw[16:24]:
                 return bytes(self.raw[self._at(number) + _FRAME_HEAD : self._at(number + 1)])
         return b""
