@@ -286,6 +286,17 @@ async def test_a_cut_in_the_middle_is_told_once_by_the_next_start(tmp_path: Path
     assert len(verify(tmp_path).problems) == 2
 
 
+async def test_a_file_in_the_place_of_the_directory_is_put_aside(tmp_path: Path) -> None:
+    """The bot starts and records all the same, and what was there is kept."""
+    (tmp_path / "audit").write_text("something")
+    trail = await opened(tmp_path / "audit")
+    await trail.close()
+    (record,) = tail(tmp_path / "audit", 10)
+    assert (record.act.action, record.outcome) == (MEND, "failed")
+    kept = record.detail.rpartition(" ")[2]
+    assert (tmp_path / kept).read_text() == "something"
+
+
 @pytest.mark.parametrize("what", ["a directory", "a dangling link"])
 async def test_what_stands_in_the_audits_place_is_put_aside(tmp_path: Path, what: str) -> None:
     """The bot starts and records all the same."""

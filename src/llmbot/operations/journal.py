@@ -169,7 +169,7 @@ class Journal:
                 _sync_folder(self._folder)
         except OSError as error:
             self.failures += 1
-            self.last_error = f"{type(error).__name__}: {error.strerror}"
+            self.last_error = f"{error.filename or self._folder}: {error.strerror}"
             return
         self._half, self.last_error = None, ""
         del self._unkept[: len(lines)]

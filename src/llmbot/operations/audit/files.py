@@ -94,9 +94,13 @@ class AuditFiles:
 
         A disk that is full or read-only does not matter yet: `append` makes up for it.
         """
+        aside: tuple[str, ...] = ()
+        if not self.directory.is_dir():
+            aside += _put_aside(self.directory, "directory")
         with _disk_trouble_later():
             self.directory.mkdir(parents=True, exist_ok=True)
-        aside = self._put_aside()
+        if not self._path.is_file():
+            aside += _put_aside(self._path, "file")
         torn = self._cut_torn_line()
         number, digest = 0, BEGINNING
         for path in reversed(_in_order(self.directory)):
@@ -180,15 +184,6 @@ class AuditFiles:
         for path in _in_order(self.directory)[: -self._files_max]:
             path.unlink(missing_ok=True)
 
-    def _put_aside(self) -> tuple[str, ...]:
-        """Make way for the file where its name is something else's; what was done, in words."""
-        if self._path.is_file() or not os.path.lexists(self._path):
-            return ()
-        kept = self._path.with_name(f"{NAME}.{len(list(self.directory.iterdir()))}.aside")
-        self._path.rename(kept)
-        sync_directory(self.directory)
-        return (f"{NAME} was no file; what was there is {kept.name}",)
-
     def _unrecorded_damage(self) -> tuple[str, ...]:
         newest = _in_order(self.directory)[-1:]
         problems = verify(self.directory, newest).problems
@@ -228,6 +223,16 @@ class AuditFiles:
                 yield path, Act(**orjson.loads(path.read_bytes()))
             except (ValueError, TypeError):
                 yield path, None
+
+
+def _put_aside(path: Path, wanted: str) -> tuple[str, ...]:
+    """Make way where a name is something else's; what was done, in words."""
+    if not os.path.lexists(path):
+        return ()
+    kept = path.with_name(f"{path.name}.{len(list(path.parent.iterdir()))}.aside")
+    path.rename(kept)
+    sync_directory(path.parent)
+    return (f"{path.name} was no {wanted}; what was there is {kept.name}",)
 
 
 @contextlib.contextmanager
