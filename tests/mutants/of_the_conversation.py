@@ -185,6 +185,27 @@ MUTANTS = (
         _ANSWER_ORDER,
     ),
     Mutant(
+        "a notice of overload to a later message moves an answer",
+        "conversation/ledger/job_store.py",
+        "        if after is JobState.DONE:",
+        "        if ended:",
+        _ANSWER_ORDER,
+    ),
+    Mutant(
+        "a part that a dead process deleted is taken for one that stands",
+        "conversation/replies/reply.py",
+        "            overtaken = place < self._shown[number - 1].discord_id",
+        "            overtaken = False",
+        _ANSWER_ORDER,
+    ),
+    Mutant(
+        "a later claim is stored while an earlier one of its author is refused",
+        "conversation/claim.py",
+        "await self._store.claim(inbound, priority, cursor, after=after)",
+        "await self._store.claim(inbound, priority, cursor)",
+        _INBOUND,
+    ),
+    Mutant(
         "the place of an earlier life's answer is not known",
         "conversation/ledger/parts.py",
         "        if not of_earlier_life:",

@@ -28,6 +28,8 @@ class MemoryDiscord:
     calls: list[str] = field(default_factory=list)
     typed: list[int] = field(default_factory=list)
     nonces: dict[str, int] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
+    """What was sent, as it was edited last; also where it was deleted since."""
     commands: dict[int, int] = field(default_factory=dict)
     """In which channel a command was given, by its interaction; 0 where a test does not care."""
     originals: dict[int, int] = field(default_factory=dict)
@@ -61,8 +63,8 @@ class MemoryDiscord:
         await self._held("send", channel_id)
         known = self.nonces.get(nonce)
         if known is not None:
-            message = self._find(channel_id, known)
-            return Sent(message.id, message.content)
+            # Whether it was deleted since is not asked.
+            return Sent(known, self.texts[known])
         self.next_id += 1
         message = ChannelMessage(
             self.next_id,
@@ -77,6 +79,7 @@ class MemoryDiscord:
             interaction_id=int(nonce[9:]) if nonce.startswith("original-") else None,
         )
         self.nonces[nonce] = message.id
+        self.texts[message.id] = content
         self.seed(message)
         self._end("send")
         return Sent(message.id, content)
@@ -88,6 +91,7 @@ class MemoryDiscord:
         message = self._find(channel_id, message_id)
         messages = self.channels[channel_id]
         messages[messages.index(message)] = replace(message, content=content)
+        self.texts[message_id] = content
         self.edits.append((message_id, content))
         self._end("edit")
 

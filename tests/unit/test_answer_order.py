@@ -116,6 +116,35 @@ async def test_an_answer_that_moved_is_found_by_the_next_life(tmp_path: Path) ->
     assert discord.ours(100) == before
 
 
+async def test_a_later_message_that_was_pushed_out_moves_nobody(tmp_path: Path) -> None:
+    """An earlier notice becomes the answer although a notice of overload stands below it."""
+    async with talk(tmp_path / "db", running=False) as t:
+        first, second = await claimed(t, "first"), await claimed(t, "second")
+        notice = await noticed(t, first)
+        await noticed(t, second)
+        await t.store.move(second, JobState.NOTICED, "overloaded")
+        async with t.pipeline.delivery.open(first) as reply:
+            await reply.finish("The first answer.")
+        assert [part.discord_id for part in first.parts] == [notice]
+        assert t.reply(first.message_id) == "The first answer."
+
+
+async def test_a_part_that_is_gone_is_not_taken_for_one_that_stands(tmp_path: Path) -> None:
+    """A nonce may give back what a dead process deleted: it would stand above the first."""
+    words = " ".join(f"word{n}" for n in range(500))
+    async with talk(tmp_path / "db", running=False) as t:
+        job = await claimed(t, "hello")
+        async with t.pipeline.delivery.open(job) as reply:
+            await reply.finish(words)
+            await reply.retract()
+        later = await t.store.job(job.message_id)
+        assert later is not None
+        await noticed(t, later)
+        async with t.pipeline.delivery.open(later) as reply:
+            await reply.finish(words)
+        assert t.reply(job.message_id).split() == words.split()
+
+
 async def test_an_answer_moves_below_a_long_one(tmp_path: Path) -> None:
     """An answer that needs a second message sends it below later notices: their answers move."""
     words = " ".join(f"word{n}" for n in range(500))

@@ -42,9 +42,16 @@ class Claims:
         return count
 
     async def claim(
-        self, inbound: Inbound, cursor: SessionCursor | None, priority: Priority = Priority.USER
+        self,
+        inbound: Inbound,
+        cursor: SessionCursor | None,
+        priority: Priority = Priority.USER,
+        *,
+        after: int | None = None,
     ) -> Job | None:
         """Claim and enqueue durably; None for a message that was claimed before.
+
+        Only `after` the claim of an earlier message, where one is named.
 
         The write is submitted before the first suspension, so that claims keep their order.
 
@@ -59,7 +66,7 @@ class Claims:
         if len(self._memory) > self._memory_max:
             self._memory.popitem(last=False)
         try:
-            fresh = await self._store.claim(inbound, priority, cursor)
+            fresh = await self._store.claim(inbound, priority, cursor, after=after)
         except BaseException:
             # Not stored, or nobody knows: a later delivery of the same id must be tried again.
             self._memory.pop(inbound.message_id, None)

@@ -184,14 +184,13 @@ class Inbox:
                 # Two deliveries at once: what becomes of the message is the first one's to say.
                 await arrival.twin.wait()
             loan = self.credit.watch(inbound, arrival.is_next, partial(self._lend, arrival))
-            if arrival.before is not None:
-                # A kill while the disk refuses must leave no later one of its author's messages in
-                # the channel without the earlier one, which is heard again only after the start.
-                await arrival.before.wait()
             job = await self._claimed(inbound, arrival)
             loan.close()
             if arrival.step is not None:
                 self._place.pass_by(arrival.step)
+            if arrival.before is not None:
+                # Its author's earlier message in the channel may still be on its way to the queue.
+                await arrival.before.wait()
             if loan.job is not None:
                 self.credit.repay(loan)
                 return True
@@ -227,7 +226,13 @@ class Inbox:
             tries += 1
             step = arrival.step
             cursor = None if step is None else self._place.storable(step)
-            job = await self._claims.claim(inbound, cursor)
+            after = arrival.after
+            try:
+                job = await self._claims.claim(inbound, cursor, after=after)
+            except StoreUnavailableError:
+                if after is not None and arrival.before is not None:
+                    await arrival.before.wait()
+                raise
             if job is None and tries > 1:
                 # An earlier try may have been stored although it was told to have failed.
                 job = await self._store.job(inbound.message_id)

@@ -13,8 +13,9 @@ from llmbot.conversation.messages import Inbound
 class Arrival:
     """One message on its way; `content` is what its author edited it to meanwhile.
 
-    `before` is the end of its author's earlier arrival in the channel, `earlier` that one's entry
-    into the queue, `twin` the end of an earlier delivery of the same message.
+    `before_id` is its author's earlier message on its way in the channel, `before` the end of that
+    one's arrival, `earlier` its entry into the queue; `twin` the end of an earlier delivery of the
+    same message.
     """
 
     message_id: int
@@ -23,10 +24,20 @@ class Arrival:
     before: asyncio.Event | None
     earlier: asyncio.Event | None
     twin: asyncio.Event | None
+    before_id: int = 0
     content: str | None = None
     withdrawn: bool = False
     inside: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def after(self) -> int | None:
+        """The message without whose claim this one's may not be stored, while that is not known.
+
+        A kill while the disk refuses must leave no later message of an author in a channel without
+        the earlier one: that is heard again only after the start.
+        """
+        return None if self.before is None or self.before.is_set() else self.before_id
 
     def is_next(self) -> bool:
         """Whether its author's earlier message in the channel is in the queue already."""
@@ -56,6 +67,7 @@ class Arrivals:
             before=former.ended if former else None,
             earlier=former.inside if former else None,
             twin=twin.ended if twin else None,
+            before_id=former.message_id if former else 0,
         )
         self._last_of[key] = arrival
         self._by_id.setdefault(inbound.message_id, arrival)

@@ -21,6 +21,7 @@ from llmbot.conversation.ledger.sure_writes import SureWrites
 from llmbot.conversation.memory.journal import Remembered, write_turns
 from llmbot.conversation.messages import Inbound, SessionCursor
 from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import StoreUnavailableError
 from llmbot.kernel.ids import Owner
 from llmbot.storage.database.opening import Database, Row, Session
 
@@ -70,9 +71,17 @@ class JobStore:
     # ── the claim ───────────────────────────────────────────────────────────────────────────────
 
     def claim(
-        self, inbound: Inbound, priority: Priority, cursor: SessionCursor | None
+        self,
+        inbound: Inbound,
+        priority: Priority,
+        cursor: SessionCursor | None,
+        *,
+        after: int | None = None,
     ) -> asyncio.Future[bool]:
-        """Claim and enqueue in one commit, with the session's place; False for a duplicate."""
+        """Claim and enqueue in one commit, with the session's place; False for a duplicate.
+
+        Refused as if by the disk while the message `after` which it may come is not claimed.
+        """
         now = self._clock.wall()
         row = (
             inbound.message_id,
@@ -89,6 +98,9 @@ class JobStore:
         place = None if cursor is None else _cursor_text(cursor)
 
         def work(session: Session) -> bool:
+            known = "SELECT 1 FROM jobs WHERE message_id = ?"
+            if after is not None and not session.execute(known, (after,)):
+                raise StoreUnavailableError("an earlier message of its author is not stored yet")
             fresh = bool(session.execute(_CLAIM, row))
             if fresh:
                 tell(session, inbound.message_id, now, "claimed", inbound.source)
@@ -136,8 +148,8 @@ class JobStore:
         )
         message_id, channel_id = job.message_id, job.inbound.channel_id
         parts = job.parts if after in ENDED else ()
-        if ended:
-            self.parts.ended(job)
+        if after is JobState.DONE:
+            self.parts.answered(job)
 
         def work(session: Session) -> None:
             for sent in parts:

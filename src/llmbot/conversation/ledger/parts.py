@@ -106,8 +106,11 @@ class Parts:
 
     # ── the order of an author's answers ────────────────────────────────────────────────────────
 
-    def ended(self, job: Job) -> None:
-        """A reply is whole: those to later messages of its author stand below it."""
+    def answered(self, job: Job) -> None:
+        """An answer is whole: those to later messages of its author stand below it.
+
+        Answers come in their order; a notice of overload does not, and counts for nothing here.
+        """
         if not job.parts:
             return
         key, last = job.order_key, max(part.discord_id for part in job.parts)

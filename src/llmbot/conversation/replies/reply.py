@@ -283,7 +283,7 @@ class Reply:
                 self._take_in(await self._sink.find())
             if number == len(self._shown):
                 await self._send(number, text)
-            if number == 0 and await self._gave_way():
+            if await self._gave_way(number):
                 continue
             shown = self._shown[number]
             if shown.text != text:
@@ -302,21 +302,30 @@ class Reply:
             return
         raise DiscordNotFoundError
 
-    async def _gave_way(self) -> bool:
-        """Delete what stands above an earlier answer to the author: this one belongs below it.
+    async def _gave_way(self, number: int) -> bool:
+        """Delete a part that stands above what it belongs below; whether it did.
 
-        The deletion may land late, after this process has died. Whoever has the job then comes to
-        the same conclusion, and edits no answer into what is about to vanish.
+        The first belongs below earlier answers to the author. The deletion may land late, after
+        this process has died: whoever has the job then comes to the same conclusion, and edits no
+        answer into what is about to vanish. Any other belongs below the one before it, but a nonce
+        may give back what a dead process deleted.
         """
-        first, job = self._shown[0].discord_id, self._job
-        if first == self._in_order or job.inbound.interaction is not None:
+        place = self._shown[number].discord_id
+        if self._job.inbound.interaction is not None or place == self._in_order:
             return False
-        of_earlier_life = self.doubtful or not job.times.received
-        if await self._store.parts.is_overtaken(job, first, of_earlier_life=of_earlier_life):
+        if number:
+            overtaken = place < self._shown[number - 1].discord_id
+        else:
+            of_earlier_life = self.doubtful or not self._job.times.received
+            overtaken = await self._store.parts.is_overtaken(
+                self._job, place, of_earlier_life=of_earlier_life
+            )
+        if overtaken:
             with suppress(RefusedError):  # it stays, whoever asks for it to go
-                await self._drop_from(0)
+                await self._drop_from(number)
                 return True
-        self._in_order = first
+        if number == 0:
+            self._in_order = place
         return False
 
     async def _send(self, number: int, text: str) -> None:
