@@ -180,6 +180,19 @@ def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path) -> None:
         lock.release()
 
 
+def test_a_full_disk_hides_no_bot(tmp_path: Path) -> None:
+    """In the lock's file of an earlier life there is room to say where the bot listens."""
+    with tiny_disk(tmp_path / "tiny", "256k") as disk:
+        take(disk).release()
+        fill(disk)
+        lock = take(disk)
+        assert not lock.publish(http_address="http://127.0.0.1:3000")
+        facts = read_instance(disk)
+        assert facts is not None
+        assert (facts.pid, facts.http_address) == (os.getpid(), "http://127.0.0.1:3000")
+        lock.release()
+
+
 def test_a_read_only_disk_keeps_nobody_from_starting(tmp_path: Path) -> None:
     """With the lock's file there, as any life but the first finds it."""
     with tiny_disk(tmp_path / "tiny", "256k") as disk:

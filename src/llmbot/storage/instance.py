@@ -97,7 +97,8 @@ class InstanceLock:
         partial = self._data_dir / f"{FACTS_NAME}.partial"
         try:
             with lock.open("r+b") as file:
-                file.write(f"{self.facts.pid} {self.facts.owner}\n".encode())
+                told = (str(self.facts.pid), self.facts.owner, self.facts.http_address)
+                file.write(f"{' '.join(told).rstrip()}\n".encode())
                 file.truncate()  # last: a full disk still takes what replaces something
             partial.unlink(missing_ok=True)
             create_private(partial)
@@ -217,9 +218,14 @@ def _try_lock(descriptor: int, path: Path) -> _Try:
 
 
 def _holder(data_dir: Path, descriptor: int) -> InstanceFacts:
-    """What is known of the holder: all its facts, or its process alone while it starts."""
-    pid, _, owner = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip().partition(" ")
-    known = InstanceFacts(owner=owner, pid=int(pid) if pid.isdigit() else 0)
+    """What is known of the holder: all its facts, or what the lock says of it.
+
+    That is its process while it starts, and on a full disk its address at least.
+    """
+    words = os.pread(descriptor, 400, 0).decode("utf-8", "replace").split()
+    pid, owner, address = (*words, "", "", "")[:3]
+    number = int(pid) if pid.isdigit() else 0
+    known = InstanceFacts(owner=owner, pid=number, http_address=address)
     try:
         with (data_dir / FACTS_NAME).open("rb") as file:
             told = orjson.loads(file.read(FACTS_BYTES_MAX))
@@ -227,7 +233,9 @@ def _holder(data_dir: Path, descriptor: int) -> InstanceFacts:
     except (OSError, orjson.JSONDecodeError, AttributeError, TypeError):
         # Not written yet, or by another version: the lock itself names the process.
         return known
-    return facts if facts.owner == known.owner else known
+    if facts.owner != known.owner:
+        return known
+    return replace(facts, http_address=facts.http_address or address)
 
 
 def _second(data_dir: Path) -> SecondInstanceError:

@@ -103,9 +103,14 @@ def running_or_fail(local: Local) -> InstanceFacts:
     Raises:
         NotRunningError: there is none, or it is still starting.
     """
-    facts = running(local)
+    facts = read_instance(local.data_dir)
     if facts is None:
         raise NotRunningError(f"No bot runs on the data in {local.data_dir}.")
+    if not facts.http_address:
+        raise NotRunningError(
+            f"The bot on the data in {local.data_dir} (process {facts.pid}) has not told yet where "
+            "it listens: it is starting, or the disk is full."
+        )
     return facts
 
 

@@ -56,6 +56,6 @@ def _copy(source: Path, partial: Path, clock: Clock) -> None:
         origin.backup(copy, pages=PAGES_A_SLICE, progress=look)
         # The copy inherited the write-ahead mode; a backup is one file, with nothing beside it.
         copy.execute("PRAGMA journal_mode = DELETE").fetchone()
-        verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+        verdict = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if verdict != "ok":
             raise StoreUnavailableError("The backup is damaged; the database itself may be.")
