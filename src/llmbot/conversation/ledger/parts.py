@@ -22,7 +22,7 @@ ON CONFLICT (message_id, part) DO UPDATE SET discord_id = excluded.discord_id
 
 _BELOW = """
 SELECT 1 FROM parts JOIN jobs ON jobs.message_id = parts.message_id
-WHERE parts.discord_id > ?
+WHERE parts.discord_id > ? AND jobs.state = 'done'
 AND +jobs.message_id < ? AND +jobs.channel_id = ? AND +jobs.author_id = ? LIMIT 1
 """
 """The plus keeps SQLite from walking through all that was ever asked in the channel."""
@@ -119,7 +119,7 @@ class Parts:
             self._reached.popitem(last=False)
 
     async def is_overtaken(self, job: Job, discord_id: int, *, of_earlier_life: bool) -> bool:
-        """Whether a reply to an earlier message of the author stands below this message of ours.
+        """Whether an answer to an earlier message of the author stands below this message of ours.
 
         Where the message may be `of_earlier_life`, the database is asked, too; one that does not
         answer in time is taken for a no.
