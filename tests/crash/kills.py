@@ -46,7 +46,7 @@ async def _run(options: argparse.Namespace, directory: Path) -> int:
         directory, seed=options.seed, pace=pace, users=options.users, limits=options.limits
     ) as scene:
         told = await torment(scene, plan, _say)
-        verdict = await scene.verdict(patience_s=45.0)
+        verdict = await scene.verdict()
         statistics = await scene.control.statistics()
     for line in verdict.lines():
         _say(line)

@@ -16,6 +16,6 @@ async def test_a_few_kills_lose_nothing(tmp_path: Path) -> None:
     plan = Plan(kills=3, faults_a_life=0.5, asked_a_life=6, asked_while_down=2)
     async with stage(tmp_path, seed=5) as scene:
         told = await torment(scene, plan, lambda _: None)
-        verdict = await scene.verdict(patience_s=45.0)
+        verdict = await scene.verdict()
     assert told.ended_by_itself == 0
     assert verdict.perfect, "\n".join(verdict.lines())

@@ -14,6 +14,8 @@ from tests.crash.harness.talk import Talk
 from tests.crash.harness.verdict import Verdict, settled
 
 _READY_S = 40.0
+# Nothing has changed for so long: nothing will. On a busy machine a start alone takes 15 s.
+QUIET_S = 60.0
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class Stage:
         sessions = (await self.control.call("GET", "discord/gateway"))["sessions"]
         return any(session["connected"] for session in sessions)
 
-    async def verdict(self, patience_s: float = 15.0) -> Verdict:
+    async def verdict(self, patience_s: float = QUIET_S) -> Verdict:
         """Without faults, and with the bot up: the count once all is quiet."""
         await self.control.calm()
         await self.talk.learn()
