@@ -61,8 +61,8 @@ MUTANTS = (
     Mutant(
         "a message is begun before its claim is durable",
         "conversation/claim.py",
-        "            fresh = await self._store.claim(inbound, priority, cursor)",
-        "            self._store.claim(inbound, priority, cursor)\n            fresh = True",
+        "            fresh = await self._store.claim(inbound, priority, cursor, after=after)",
+        "            self._store.claim(inbound, priority, cursor, after=after)\n            fresh = True",
         _INBOUND,
     ),
     Mutant(

@@ -160,7 +160,7 @@ MUTANTS = (
     Mutant(
         "a part has another nonce each time",
         "kernel/ids.py",
-        'nonce = f"{message_id:x}-{part:x}" + (f"-{again:x}" if again else "")',
+        'nonce = f"{message_id:x}-{part:x}"',
         "nonce = secrets.token_hex(12)",
         ("tests/unit/test_reply.py", "tests/unit/test_pipeline.py"),
     ),
