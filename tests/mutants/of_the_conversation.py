@@ -62,7 +62,7 @@ MUTANTS = (
         "a message is begun before its claim is durable",
         "conversation/claim.py",
         "            fresh = await self._store.claim(inbound, priority, cursor, after=after)",
-        "            self._store.claim(inbound, priority, cursor, after=after)\n            fresh = True",
+        "            fresh = bool(self._store.claim(inbound, priority, cursor, after=after))",
         _INBOUND,
     ),
     Mutant(
