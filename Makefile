@@ -23,7 +23,7 @@ COMPILE = $(UV) pip compile -q --universal --generate-hashes --python-version 3.
 LOCK = $(COMPILE) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench crash first-reply simulate mutants lock clean install install-dev drill-all soak
+.PHONY: help run test slower bench crash first-reply simulate mutants lock clean install install-dev drill-all soak
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ test: install-dev ## Run linters, type checker and tests
 	@$(BIN)/lint-imports
 	@echo "==> pytest"
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
+
+slower: install-dev ## Run what is too much for .ci/run: all 100,000 schedules of mutexes, more kills of the database
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slower
 
 bench: install-dev ## Measure llmbot beside a bare bot; QUICK=--quick for a short run
 	@$(BIN)/python -m benchmarks.run $(QUICK)

@@ -104,6 +104,15 @@ class Stage:
                     pass
                 await CLOCK.sleep(LOOK_EVERY_S)  # a process that starts tells nobody
 
+    async def at_ease(self) -> None:
+        """Wait until the bot serves all it can; other work on the machine may keep it from that."""
+        async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as http:
+            while True:
+                async with http.get(f"{self.page}api/health/degradation") as answer:
+                    if (await answer.json())["level"] == "none":
+                        return
+                await CLOCK.sleep(LOOK_EVERY_S)
+
     async def fault(self, name: str, **how: object) -> None:
         """Switch a fault on."""
         async with aiohttp.ClientSession() as http:
