@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.slow
 CALLS = 13_000
 """Many and cheap, beside the fewer of schemathesis; all are judged by /openapi.json."""
 CONNECTIONS = 8
+RESETS_MAX = 10
 ANSWER_S = 30.0
 IDLE = 500
 
@@ -135,6 +137,17 @@ async def ask(address: str, method: str, target: str, body: bytes) -> Answer:
         writer.close()
 
 
+async def ask_until_answered(address: str, method: str, target: str, body: bytes) -> Answer:
+    """Who is refused before the whole body was read may lose the answer to a reset.
+
+    So RFC 9112, section 9.6, and on a busy machine twice in a row; asked again it must come.
+    """
+    for _ in range(RESETS_MAX):
+        with suppress(ConnectionResetError):
+            return await ask(address, method, target, body)
+    raise AssertionError(f"{method} {target[:80]}: {RESETS_MAX} resets in a row")
+
+
 async def test_no_request_breaks_it(bot: Demo) -> None:
     """Hostile names, numbers, types, depths and methods meet no error of ours and no hang."""
     hostile = Hostile(bot.get("/openapi.json"), seed=1)
@@ -146,12 +159,7 @@ async def test_no_request_breaks_it(bot: Demo) -> None:
     async def fire() -> None:
         for _ in left:
             path, method, target, body = hostile.request()
-            try:
-                answer = await ask(address, method, target, body)
-            except ConnectionResetError:
-                # Who is refused before the whole body was read may lose the answer to a reset
-                # (RFC 9112, section 9.6); asked once more it must come.
-                answer = await ask(address, method, target, body)
+            answer = await ask_until_answered(address, method, target, body)
             statuses[answer.status] += 1
             verdict = hostile.judge(path, method, answer)
             if verdict:

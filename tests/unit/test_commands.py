@@ -150,6 +150,10 @@ async def test_overload_leaves_only_the_essential_commands(tmp_path: Path) -> No
         assert "large context" in state.text
         await busy.handle(request(t, "clear", may_manage=True))
         assert cleared == [100]
+        pong = await busy.handle(request(t, "ping"))  # operators ask whether it lives by this
+        assert pong is not None
+        assert "beschäftigt" not in pong.text
+        assert "42 ms" in pong.text
 
 
 def said(t: Talk, count: int, channel: int = 100) -> None:

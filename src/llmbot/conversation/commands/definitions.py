@@ -8,7 +8,7 @@ from llmbot.conversation.commands.privacy import CONFIRM
 from llmbot.conversation.commands.settings import SERVER_CHOICES, USER_CHOICES
 from llmbot.conversation.messages import CommandDefinition, CommandOption
 
-ESSENTIAL = frozenset({"chat", "status", "clear", "privacy", "admin"})
+ESSENTIAL = frozenset({"chat", "ping", "status", "clear", "privacy", "admin"})
 """Commands that ask, tell how the bot is, mend it or protect privacy: overload leaves them on."""
 
 ASKING = frozenset({"chat", "summarize", "analyze"})
