@@ -165,7 +165,7 @@ class Talk:
     def question(
         self, text: str, *, author: int = 7, channel: int = 100, **more: object
     ) -> Inbound:
-        """A message that asks the bot, with a fresh id."""
+        """A message that asks the bot, with a fresh id; one that is no command stands there."""
         fields: dict[str, object] = {
             "message_id": next(self.ids),
             "channel_id": channel,
@@ -175,7 +175,10 @@ class Talk:
             "content": text,
             "mentions_us": True,
         }
-        return Inbound(**(fields | more))  # type: ignore[arg-type] # tests name the fields they change
+        asked = Inbound(**(fields | more))  # type: ignore[arg-type] # tests name the fields they change
+        if asked.interaction is None:
+            self.discord.seed(self.as_it_stands(asked))
+        return asked
 
     def as_it_stands(self, inbound: Inbound) -> ChannelMessage:
         """A message as the channel's history has it."""

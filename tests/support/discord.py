@@ -44,8 +44,10 @@ class MemoryDiscord:
     next_id: int = 2_000_000_000_000_000_000
 
     def seed(self, message: ChannelMessage) -> None:
-        """Put a message of somebody into its channel."""
-        self.channels.setdefault(message.channel_id, []).append(message)
+        """Put a message of somebody into its channel, in the place of one of its id."""
+        messages = self.channels.setdefault(message.channel_id, [])
+        messages[:] = [known for known in messages if known.id != message.id]
+        messages.append(message)
 
     def ours(self, channel_id: int, reply_to: int | None = None) -> list[ChannelMessage]:
         """The bot's messages in a channel, or those that answer one message."""

@@ -18,7 +18,7 @@ from llmbot.conversation.messages import ChannelMessage, Inbound, Source
 from llmbot.conversation.ports import Prompt
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.conversation.waiting.announcements import AnnouncementSettings
-from llmbot.kernel.errors import DiscordUnavailableError, LlmbotError
+from llmbot.kernel.errors import DiscordForbiddenError, DiscordUnavailableError, LlmbotError
 from llmbot.kernel.events import JobFailed, JobMoved, Published
 from llmbot.storage.database.opening import Database
 
@@ -372,3 +372,72 @@ async def test_a_notice_goes_with_a_question_that_is_held(tmp_path: Path) -> Non
         t.inbox.gap.over()
         await t.pipeline.answer(await t.queue.next())
         assert t.discord.ours(100) == []
+
+
+async def asked_before(path: Path, discord: MemoryDiscord) -> Inbound:
+    """A question that an earlier life has claimed, and died of before its turn."""
+    async with talk(path, discord=discord, running=False) as t:
+        inbound = t.question("teh question")
+        await t.inbox.accept(inbound, None)
+    return inbound
+
+
+async def test_a_question_that_was_taken_back_before_a_kill_is_not_answered(tmp_path: Path) -> None:
+    """The record of its end died with the process: where it was asked it is not any more."""
+    discord = MemoryDiscord()
+    inbound = await asked_before(tmp_path / "db", discord)
+    await discord.delete(100, inbound.message_id)
+    async with talk(tmp_path / "db", discord=discord, running=False, wrap=after_a_kill) as t:
+        job = await t.queue.next()
+        await t.pipeline.answer(job)
+        assert job.state is JobState.DONE
+        assert discord.channels[100] == []
+        assert t.models[0].prompts == []
+
+
+async def test_a_question_that_was_edited_before_a_kill_is_answered_as_edited(
+    tmp_path: Path,
+) -> None:
+    """So it is with an edit that the dead process heard of and could not store."""
+    discord = MemoryDiscord()
+    inbound = await asked_before(tmp_path / "db", discord)
+    await discord.edit(100, inbound.message_id, "the question")
+    async with talk(tmp_path / "db", discord=discord, running=False, wrap=after_a_kill) as t:
+        await t.pipeline.answer(await t.queue.next())
+        assert t.reply(inbound.message_id) == "You said: the question"
+
+
+async def test_a_question_in_a_channel_that_shows_no_history_is_answered(tmp_path: Path) -> None:
+    """A bot that may not read the history sees an empty one; that says nothing of a question."""
+    discord = MemoryDiscord()
+    inbound = await asked_before(tmp_path / "db", discord)
+    await discord.delete(100, inbound.message_id)
+    discord.fault = lambda call: DiscordForbiddenError("50001") if call == "message" else None
+    async with talk(tmp_path / "db", discord=discord, running=False, wrap=after_a_kill) as t:
+        await t.pipeline.answer(await t.queue.next())
+        assert t.reply(inbound.message_id) == "You said: teh question"
+
+
+async def test_an_edit_that_is_heard_during_a_look_is_newer_than_what_it_finds(
+    tmp_path: Path,
+) -> None:
+    """Discord may have answered the look before the edit, and tell of that first."""
+    looking, go_on = asyncio.Event(), asyncio.Event()
+    discord = MemoryDiscord()
+    inbound = await asked_before(tmp_path / "db", discord)
+
+    def hold(call: str, channel_id: int) -> asyncio.Event | None:
+        del channel_id
+        if call != "history" or looking.is_set():
+            return None
+        looking.set()
+        return go_on
+
+    discord.hold = hold
+    async with talk(tmp_path / "db", discord=discord, running=False, wrap=after_a_kill) as t:
+        answering = asyncio.create_task(t.pipeline.answer(await t.queue.next()))
+        await looking.wait()
+        t.inbox.on_message_edited(100, inbound.message_id, "the question")
+        go_on.set()
+        await answering
+        assert t.reply(inbound.message_id) == "You said: the question"

@@ -76,6 +76,7 @@ async def test_a_damaged_question_that_is_gone_is_a_dead_letter(tmp_path: Path) 
         inbound = t.question("one")
         await t.inbox.accept(inbound, None)
         await t.database.write(spoil("payload", inbound.message_id))
+    await discord.delete(100, inbound.message_id)
     async with talk(tmp_path / "db", discord=discord) as t:
         told = t.bus.expect(QuestionDamaged)
         judge = reconciler(t)

@@ -2,6 +2,7 @@
 
 Until the first word of the answer is on its way to Discord, an edit lets the answer begin anew and
 a deletion ends it; from then on the answer is brought to its end, for it stands there already.
+What a process heard of that may die with it: the next one sees it where the question was asked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Protocol, Self
 
 from llmbot.conversation.jobs import Job, JobState
 from llmbot.conversation.ledger.job_store import JobStore
+from llmbot.conversation.messages import Inbound, Source
 from llmbot.conversation.queue import JobQueue
+from llmbot.conversation.replies.sinks import Found
 
 CHANGES_MAX = 3
 """So often one answer begins anew: every time costs a call to a model."""
@@ -112,3 +115,20 @@ class Watch:
         # The cancellation was ours; one from elsewhere (the bot stops) stays one.
         ours_alone = self._task.uncancel() <= self._cancelling
         return ours_alone and isinstance(error, asyncio.CancelledError)
+
+
+def looked_up(job: Job, asked: Inbound, found: Found, store: JobStore) -> None:
+    """A look at the channel has found the question as its author left it, or found it gone.
+
+    `asked` is the question as it was known when the look began: what was heard since is newer. An
+    operator's may stand nowhere.
+    """
+    if asked.source is Source.OPERATOR or (job.answer is not None and found.parts):
+        return
+    if found.taken_back:
+        job.withdrawn = True
+    elif found.question is not None and job.inbound is asked:
+        content = found.question.content
+        if content and content != asked.content:
+            job.inbound, job.answer = replace(asked, content=content), None
+            store.amend(job)

@@ -14,6 +14,7 @@ from math import inf
 from types import TracebackType
 from typing import Self, TypeVar
 
+from llmbot.conversation.changes import looked_up
 from llmbot.conversation.jobs import Job
 from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.models.last_calls import bounded, to_its_end
@@ -146,7 +147,7 @@ class Reply:
         await self._stop_showing()
         if not self.looked:
             # A nonce tells of what is sent again only; here nothing will be.
-            self._take_in(await self._sink.find())
+            self._take_in((await self._sink.find()).parts)
         await to_its_end(self._drop_from(0))
 
     @property
@@ -280,7 +281,7 @@ class Reply:
             if self.turn is not None:
                 self.turn.check()
             if number == len(self._shown) and self._lost_one:
-                self._take_in(await self._sink.find())
+                self._take_in((await self._sink.find()).parts)
             if number == len(self._shown):
                 await self._send(number, text)
             if await self._gave_way(number):
@@ -342,6 +343,7 @@ class Reply:
         self._pace.spoke(self._sink.channel_id)
 
     async def _find_sent(self) -> None:
+        asked = self._job.inbound
         try:
             found = await self._sink.find()
         except TransientError as error:
@@ -351,7 +353,8 @@ class Reply:
             return
         except LlmbotError:
             return
-        self._take_in(found)
+        self._take_in(found.parts)
+        looked_up(self._job, asked, found, self._store)
 
     def _take_in(self, found: list[Sent]) -> None:
         """Go on from what stands there."""

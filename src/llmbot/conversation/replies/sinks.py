@@ -9,6 +9,7 @@ in the channel, which says so.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from llmbot.conversation.jobs import Job
@@ -16,7 +17,7 @@ from llmbot.conversation.messages import ChannelMessage, Inbound, InteractionRef
 from llmbot.conversation.ports import DiscordRest, Sent
 from llmbot.conversation.text.notices import notice
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import DiscordNotFoundError, InteractionEndedError
+from llmbot.kernel.errors import DiscordNotFoundError, InteractionEndedError, RefusedError
 from llmbot.kernel.ids import part_nonce
 
 T = TypeVar("T")
@@ -27,6 +28,18 @@ INTERACTION_TOKEN_S = 15 * 60
 _TOKEN_MARGIN_S = 20.0
 _HISTORY_PAGE = 100
 _HISTORY_PAGES_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What stands in a channel: of an answer its parts in their order, and its question.
+
+    `question` is None where none was seen; `taken_back` says that Discord has it no more.
+    """
+
+    parts: list[Sent]
+    question: ChannelMessage | None = None
+    taken_back: bool = False
 
 
 class Sink(Protocol):
@@ -55,8 +68,8 @@ class Sink(Protocol):
         """Show that an answer is being written."""
         ...
 
-    async def find(self) -> list[Sent]:
-        """What an earlier life sent for this question, in the order of its parts."""
+    async def find(self) -> Found:
+        """What an earlier life sent for this question, and what its author made of that."""
         ...
 
     def is_tight(self) -> bool:
@@ -112,9 +125,20 @@ class ChannelSink:
         """See `Sink.typing`."""
         await self._rest.typing(self.channel_id)
 
-    async def find(self) -> list[Sent]:
-        """See `Sink.find`."""
-        return await _find(self._rest, self.channel_id, self._question_id, self._is_part)
+    async def find(self) -> Found:
+        """See `Sink.find`; a question that was not seen is asked for by its id.
+
+        Whoever may not read a channel's history is shown an empty one. Source: Discord API
+        reference, "Get Channel Messages".
+        """
+        found = await _find(self._rest, self.channel_id, self._question_id, self._is_part)
+        if self.preface or found.question is not None:
+            return found
+        try:
+            question = await self._rest.message(self.channel_id, self._question_id)
+        except RefusedError:
+            return found
+        return Found(found.parts, question, taken_back=question is None)
 
     def _is_part(self, message: ChannelMessage) -> bool:
         if not self.preface:
@@ -166,7 +190,7 @@ class InteractionSink:
     async def typing(self) -> None:
         """See `Sink.typing`: a deferred command shows "is thinking" by itself."""
 
-    async def find(self) -> list[Sent]:
+    async def find(self) -> Found:
         """See `Sink.find`: the original names its command, and the follow-ups refer to it."""
         known = {part.discord_id for part in self._job.parts}
 
@@ -209,17 +233,20 @@ def preface_of(inbound: Inbound) -> str:
 
 
 async def _find(
-    rest: DiscordRest, channel_id: int, after: int, is_part: Callable[[ChannelMessage], bool]
-) -> list[Sent]:
-    """Our parts among what came after a message, oldest first, as far as people scroll."""
-    found: list[Sent] = []
+    rest: DiscordRest, channel_id: int, question_id: int, is_part: Callable[[ChannelMessage], bool]
+) -> Found:
+    """From the question on, as far as people scroll."""
+    parts: list[Sent] = []
+    question, after = None, question_id - 1
     for _ in range(_HISTORY_PAGES_MAX):
         page = await rest.history(channel_id, after=after, limit=_HISTORY_PAGE)
-        found += [Sent(m.id, m.content) for m in page if m.author_is_us and is_part(m)]
+        if page and page[0].id == question_id:
+            question = page[0]
+        parts += [Sent(m.id, m.content) for m in page if m.author_is_us and is_part(m)]
         if len(page) < _HISTORY_PAGE:
             break
         after = page[-1].id
-    return found
+    return Found(parts, question)
 
 
 async def _in_its_place(call: Awaitable[T]) -> T:
@@ -230,4 +257,4 @@ async def _in_its_place(call: Awaitable[T]) -> T:
         raise InteractionEndedError(str(gone), retry_after_s=0.0) from gone
 
 
-__all__ = ["ChannelSink", "InteractionSink", "Sink", "open_sink", "preface_of"]
+__all__ = ["ChannelSink", "Found", "InteractionSink", "Sink", "open_sink", "preface_of"]
