@@ -250,8 +250,8 @@ MUTANTS = (
     Mutant(
         "the reconciler deletes what stands for a reply that is gone",
         "conversation/ledger/readings.py",
-        "            if not await self._stands(answered):",
-        "            if not answered.parts:",
+        "        if not await self._stands(answered):",
+        "        if not answered.parts:",
         _RECONCILE,
     ),
     Mutant(

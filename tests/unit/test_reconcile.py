@@ -155,6 +155,24 @@ async def test_a_round_keeps_within_its_calls(tmp_path: Path) -> None:
         assert t.discord.calls == ["history"] * 3
 
 
+async def test_a_round_keeps_within_its_calls_on_a_page_full_of_surplus(tmp_path: Path) -> None:
+    """What is amiss on one page may be more than a round may mend: the next reads on from there."""
+    async with talk(tmp_path / "db") as t:
+        question = await asked(t)
+        (ours,) = t.discord.ours(100, question)
+        for number in range(1, 31):
+            t.discord.seed(replace(ours, id=ours.id + number))
+        judge = reconciler(t, replace(AT_ONCE, calls_max=20))
+        left: list[int] = []
+        while not left or left[-1] > 1:
+            t.discord.calls.clear()
+            told = await judge.look()
+            left.append(len(t.discord.ours(100, question)))
+            assert len(t.discord.calls) <= 21
+            assert told.complete == (left[-1] == 1)
+        assert (left, t.discord.ours(100)) == ([21, 11, 1], [ours])
+
+
 async def test_rounds_go_on_in_the_channel_that_has_waited_the_longest(tmp_path: Path) -> None:
     """However few calls a round has, all channels are compared in the end."""
     async with talk(tmp_path / "db") as t:

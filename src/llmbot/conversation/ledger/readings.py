@@ -74,61 +74,82 @@ class Readings:
     async def _read_page(
         self, channel_id: int, reading: _Reading, entries: Sequence[Entry], current: Round
     ) -> bool:
-        """One page further, compared and mended; whether it was the last."""
+        """One page further, compared and mended; whether it was the last.
+
+        With the mend that uses up the round's calls it ends; the next round reads on from there.
+        """
         current.calls += 1
         page = await self._rest.history(channel_id, after=reading.after, limit=_PAGE)
-        whole = len(page) < _PAGE
-        await self._take_away_surplus(entries, page, current)
-        standing = {message.id: message for message in page}
+        whole, before = len(page) < _PAGE, current.calls
+        answering, texts = _answering(entries), _texts(entries, page)
+        for number, message in enumerate(page):
+            surplus = _surplus_of(answering, message)
+            text = texts.get(message.id, message.content)
+            if surplus is None and message.content.strip() == text.strip():
+                continue
+            if before < current.calls >= self._settings.calls_max:
+                page, whole = page[:number], False
+                break
+            if surplus is not None:
+                await self._take_away(surplus, message, current)
+            else:
+                await self._put_right(message, text, current)
+        standing = {message.id for message in page}
         for entry in entries:
-            passed = [
-                part
+            current.removed += sum(
+                reading.after < part and (whole or part <= page[-1].id) and part not in standing
                 for part in entry.parts
-                if reading.after < part and (whole or part <= page[-1].id)
-            ]
-            current.removed += sum(part not in standing for part in passed)
-            if any(part in standing for part in passed):  # to split a text costs something
-                await self._put_right(entry, standing, current)
+            )
         if page:
             reading.after = page[-1].id
         return whole
 
-    async def _take_away_surplus(
-        self, entries: Sequence[Entry], page: Sequence[ChannelMessage], current: Round
-    ) -> None:
+    async def _take_away(self, answered: Entry, message: ChannelMessage, current: Round) -> None:
         """Delete what a reply does not know as its own, unless the reply itself is gone."""
-        answering: dict[int, Entry] = {}
-        for entry in entries:
-            # The further parts of an answer to a command refer to its first.
-            answering |= {entry.message_id: entry} | dict.fromkeys(entry.parts[:1], entry)
-        for message in page:
-            answered = answering.get(message.reply_to or 0)
-            if answered is None or not message.author_is_us or message.id in answered.parts:
-                continue
-            current.calls += 1
-            if not await self._stands(answered):
-                continue
-            current.found["doubled"] += 1
-            current.calls += 1
-            await self._rest.delete(message.channel_id, message.id)
-            current.mended["doubled"] += 1
+        current.calls += 1
+        if not await self._stands(answered):
+            return
+        current.found["doubled"] += 1
+        current.calls += 1
+        await self._rest.delete(message.channel_id, message.id)
+        current.mended["doubled"] += 1
+
+    async def _put_right(self, message: ChannelMessage, text: str, current: Round) -> None:
+        """Give a part the text that was delivered."""
+        current.found["cut"] += 1
+        current.calls += 1
+        await self._rest.edit(message.channel_id, message.id, text)
+        current.mended["cut"] += 1
 
     async def _stands(self, entry: Entry) -> bool:
         if not entry.parts:
             return False
         return await self._rest.message(entry.channel_id, entry.parts[0]) is not None
 
-    async def _put_right(
-        self, entry: Entry, standing: dict[int, ChannelMessage], current: Round
-    ) -> None:
-        """Give the parts the text that was delivered, where they do not hold it."""
-        texts = split_message(entry.text) if entry.text else []
-        if len(texts) != len(entry.parts):
-            return
-        for part, text in zip(entry.parts, texts, strict=True):
-            message = standing.get(part)
-            if message is not None and message.content.strip() != text.strip():
-                current.found["cut"] += 1
-                current.calls += 1
-                await self._rest.edit(entry.channel_id, part, text)
-                current.mended["cut"] += 1
+
+def _answering(entries: Sequence[Entry]) -> dict[int, Entry]:
+    """By what a part refers to: the question, or for an answer to a command its first part."""
+    answering: dict[int, Entry] = {}
+    for entry in entries:
+        answering |= {entry.message_id: entry} | dict.fromkeys(entry.parts[:1], entry)
+    return answering
+
+
+def _surplus_of(answering: dict[int, Entry], message: ChannelMessage) -> Entry | None:
+    """The reply that has a message of ours too many; None where it is no surplus."""
+    answered = answering.get(message.reply_to or 0)
+    if answered is None or not message.author_is_us or message.id in answered.parts:
+        return None
+    return answered
+
+
+def _texts(entries: Sequence[Entry], page: Sequence[ChannelMessage]) -> dict[int, str]:
+    """What the parts on a page should hold; to split a text costs something."""
+    standing = {message.id for message in page}
+    texts: dict[int, str] = {}
+    for entry in entries:
+        if entry.text and not standing.isdisjoint(entry.parts):
+            split = split_message(entry.text)
+            if len(split) == len(entry.parts):
+                texts |= zip(entry.parts, split, strict=True)
+    return texts

@@ -171,7 +171,10 @@ class Reconciler:
         suspects = self._suspects
         self._suspects = {m for m in unended if not self._in_hand(m)}
         for message_id in sorted(self._suspects & suspects):
-            job = await self._store.job(message_id) or await self._asked_anew(message_id)
+            job = await self._store.job(message_id)
+            if job is None and current.calls < self._settings.calls_max:
+                current.calls += 1
+                job = await self._asked_anew(message_id)
             if job is None or self._in_hand(message_id):
                 continue
             current.found["lost"] += 1
