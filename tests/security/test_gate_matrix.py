@@ -124,6 +124,25 @@ async def test_doubled_headers_are_refused(tmp_path: Path) -> None:
             assert answer.status in {400, 403}
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_target_of_a_request_may_not_name_another_host(
+    tmp_path: Path, method: str
+) -> None:
+    """A target in absolute form names the host whatever `Host` says (RFC 9112, section 3.2.2)."""
+    path = "/api/health/status" if method == "GET" else ACTION
+    async with serving(tmp_path) as served:
+        own = served.api.address.removeprefix("http://")
+        for target, host in (
+            (f"http://evil.example{path}", own),
+            (f"http://{own}@evil.example{path}", own),
+            (f"http://{own}.evil.example{path}", own),
+            (f"http://{own}{path}", "evil.example"),
+        ):
+            assert (await served.call(target, method, host=host)).status in {400, 403}
+        assert not served.hands.asked
+        assert (await served.call(f"http://{own}{path}", method, host=own)).status == 200
+
+
 async def test_preflights_open_nothing(tmp_path: Path) -> None:
     """A preflight is answered with no permission, so that no page may send what needs one."""
     async with serving(tmp_path) as served:

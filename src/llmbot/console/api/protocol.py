@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES_MAX = 32 * 1024
 HEAD_DEADLINE_S = 10.0
+
+_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+"""Of a request's target in absolute form."""
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = (
@@ -49,7 +53,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._head_came()
+        named = _AUTHORITY.match(self.url)
+        if named is not None and (b"host", named[1]) not in self.headers:
+            # It counts in place of what `Host` says (RFC 9112, section 3.2.2). Where the two do not
+            # agree the gate sees both, and refuses a request with two hosts.
+            self.headers.append((b"host", named[1]))
         super().on_headers_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Whoever asks for a WebSocket gets an answer, and none of our log."""
 
     def _await_head(self) -> None:
         self._head_bytes = 0
