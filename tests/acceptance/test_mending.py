@@ -14,9 +14,12 @@ import psutil
 import pytest
 from tests.support.demo import Demo, demo
 
+from llmbot.kernel.clock import SystemClock
+
 pytestmark = pytest.mark.slow
 
 QUESTIONS = 6
+MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,37 @@ def test_a_breaker_that_was_tripped(bot: Demo) -> None:
     told = bot.act("circuit/reset/discord")
     assert (told["before"]["state"], told["after"]["state"]) == ("open", "closed")
     assert bot.ask("POST", "/api/test/discord-message", {})[0] == 200
+
+
+def test_a_breaker_that_was_tripped_for_a_time(bot: Demo) -> None:
+    """Once its time is over the next call probes, a test too: nobody is shut out for good."""
+    bot.act("circuit/trip/discord", {"seconds": 0.5})
+    bot.until_it(lambda: bot.ask("POST", "/api/test/discord-message", {})[0] == 200)
+    assert circuits(bot)["discord"] == "closed"
+
+
+def test_what_is_told_can_be_measured_from_outside(bot: Demo) -> None:
+    """Age and memory are the process's own, and no part of the bot hides behind another's name."""
+    process = psutil.Process(bot.facts.pid)
+    told = bot.get("/api/health/status")
+    assert abs(told["uptimeSeconds"] - (SystemClock().wall() - process.create_time())) < 2
+    assert abs(bot.get("/api/health/memory")["heapUsed"] - process.memory_info().rss) < 16 * MIB
+    services = bot.get("/api/health/services")["services"]
+    assert all(told["parts"][name]["facts"] == {} for name in services)
+    assert told["parts"]["memory"]["facts"]["residentBytes"] > 0
+
+
+def test_errors_of_discord_over_five_minutes(bot: Demo) -> None:
+    """Its error rate is that of the last minutes, by class, as the simulated Discord caused it."""
+    before = bot.get("/api/health/external/discord")
+    bot.fault("rest.error", times=2)
+    assert bot.ask("POST", "/api/test/discord-message", {})[0] == 200
+    after = bot.get("/api/health/external/discord")
+    assert after["errors"] == before["errors"] + 2 == sum(after["errorsByClass"].values())
+    assert after["errorRate"] == round(after["errors"] / after["calls"], 4)
+    figures = bot.get("/api/metrics/discord")
+    assert (figures["calls"], figures["errors"]) == (after["calls"], after["errors"])
+    assert 0 < figures["latency"]["count"] <= figures["calls"]
 
 
 def test_a_jammed_mutex(bot: Demo) -> None:

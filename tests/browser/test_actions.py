@@ -17,7 +17,7 @@ DRILL = "/api/drills/{name}/run"
 """Breaks for a minute what the other actions need; it has a test of its own."""
 
 RESET = "/api/admin/circuit/reset/all"
-TARGETS = {"service/restart": "memory", "datastore/": "settings.json"}
+TARGETS = {"service/restart": "conversation-memory", "datastore/": "settings.json"}
 """What to choose where the first that is offered would take the page itself down, or none is."""
 
 COMMAND = "/api/test/command"

@@ -176,7 +176,7 @@ class House:
         return ProviderMetrics(provider, 300, 0, 0, {}, 0, 0, {}, None)
 
     def discord_metrics(self) -> DiscordMetrics:
-        return DiscordMetrics({}, {}, {}, {}, None)
+        return DiscordMetrics({}, {}, 300, 0, 0, {}, SPREAD, {}, {}, None)
 
     async def queue_metrics(self) -> QueueMetrics:
         return QueueMetrics(await self.queue(), 300, 0, 0, 0, 0, {}, SPREAD)

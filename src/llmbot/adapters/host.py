@@ -47,6 +47,10 @@ class Host:
         self._process = psutil.Process(os.getpid())
         self._trim = _malloc_trim()
 
+    def age_s(self, wall_s: float) -> float:
+        """Seconds since the process began, at this wall time (seconds since the Unix epoch)."""
+        return max(0.0, wall_s - float(self._process.create_time()))
+
     def resident_bytes(self) -> int:
         """Memory that the process holds in RAM; costs microseconds."""
         return int(self._process.memory_info().rss)

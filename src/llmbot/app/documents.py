@@ -115,7 +115,7 @@ class MemoryService:
     privacy: Privacy
     clock: Clock
     supervisor: Callable[[], Supervisor]
-    name: str = "memory"
+    name: str = "conversation-memory"
     needs: tuple[str, ...] = ("documents", "workers")
 
     async def start(self) -> None:

@@ -129,7 +129,7 @@ class Externals:
         elif (gateway.last_ack_age_s or 0.0) > HEARTBEAT_AGE_MAX_S:
             status, reason = "degraded", "heartbeats are not acknowledged"
             remedy = "It reconnects by itself; POST /api/admin/discord/reconnect does so at once."
-        bad = gateway.rest_unavailable
+        recently = self._bot.edges.discord.rest_recently()
         return ExternalFacts(
             status=status,
             reason=reason,
@@ -137,14 +137,10 @@ class Externals:
             latency_ms=look.latency_ms,
             measured_by="probe",
             checked_at=moment(look.at_wall_s),
-            error_rate=round(bad / gateway.rest_requests, 4) if gateway.rest_requests else 0.0,
-            calls=gateway.rest_requests,
-            errors=bad,
-            errors_by_class={
-                "unavailable": gateway.rest_unavailable,
-                "rate_limited": gateway.rest_rate_limited,
-                "invalid": gateway.invalid_requests,
-            },
+            error_rate=round(recently.error_share, 4),
+            calls=recently.calls,
+            errors=recently.errors,
+            errors_by_class=dict(recently.errors_by_class),
             quota={},
             details=gateway_details(self._bot.edges.discord),
         )

@@ -22,7 +22,7 @@ from llmbot.kernel.events import (
     ReplyDelivered,
 )
 
-__all__ = ["ModelFigures", "Percentiles", "Performance", "Stats"]
+__all__ = ["ModelFigures", "Percentiles", "Performance", "Stats", "percentiles"]
 
 STAGES = ("total", "queue", "context", "model", "delivery")
 _OTHERS = "(others)"

@@ -17,6 +17,7 @@ from llmbot.adapters.discord.facts import GatewayFacts, GatewayState, Identity, 
 from llmbot.adapters.discord.http import DiscordHttp, is_discords_own, normalized_base
 from llmbot.adapters.discord.places import Places
 from llmbot.adapters.discord.presence import GatewayPresence
+from llmbot.adapters.discord.recent import RestRecently
 from llmbot.adapters.discord.rest import DiscordRestAdapter
 from llmbot.adapters.discord.session import IdentifyBudget, Ladder, LadderSettings, Session
 from llmbot.adapters.discord.socket import RESUMABLE_CLOSE
@@ -227,6 +228,10 @@ class DiscordConnection:
         """The place in the stream of the last event heard, to be stored at a clean stop."""
         session = self._loop.ladder.session
         return None if session is None or self._unknowns.held else session.cursor
+
+    def rest_recently(self) -> RestRecently:
+        """The REST calls of the last five minutes; up to a millisecond of work."""
+        return self._http.recent.read()
 
     def facts(self) -> GatewayFacts:
         """See `GatewayFacts`."""

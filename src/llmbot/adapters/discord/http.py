@@ -21,6 +21,7 @@ from yarl import URL
 
 from llmbot.adapters.discord import errors
 from llmbot.adapters.discord.limits import Bucket, RateLimits
+from llmbot.adapters.discord.recent import RecentExchanges
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.errors import DiscordRateLimitedError, DiscordUnavailableError
 
@@ -114,6 +115,7 @@ class DiscordHttp(HTTPClient):
         super().__init__(loop)
         self.base_url = base_url
         self.counters = RestCounters()
+        self.recent = RecentExchanges(clock)
         self.limits = RateLimits(clock, always_global=is_discords_own(base_url))
         self.websocket: aiohttp.ClientWebSocketResponse | None = None
         self.token_refused = False
@@ -206,6 +208,7 @@ class DiscordHttp(HTTPClient):
                         if not repeatable and failure.may_have_happened:
                             break
         except TimeoutError:
+            self.recent.unanswered()
             last = last or DiscordUnavailableError(f"{name}: no answer in {deadline_s:g} s")
         self.counters.unavailable += 1
         raise last or DiscordUnavailableError(f"{name}: no answer")
@@ -249,6 +252,7 @@ class DiscordHttp(HTTPClient):
         if body is not None:
             headers["Content-Type"] = "application/json"
         self.counters.requests += 1
+        began = self._clock.monotonic()
         try:
             async with self._live_session().request(
                 route.method,
@@ -261,9 +265,12 @@ class DiscordHttp(HTTPClient):
             ) as response:
                 if (response.content_length or 0) > _ANSWER_BYTES_MAX:
                     raise aiohttp.ClientPayloadError("answer too large")
-                return response.status, response.headers, await response.read()
+                raw = await response.read()
+                self.recent.answered(began, response.status)
+                return response.status, response.headers, raw
         except (aiohttp.ClientError, OSError) as failure:
             # OSError holds builtin TimeoutError and every reset, also those aiohttp lets through.
+            self.recent.unanswered()
             raise _RetryError(
                 DiscordUnavailableError(f"{route.method} {route.path}: {type(failure).__name__}"),
                 may_have_happened=not isinstance(failure, aiohttp.ClientConnectorError),

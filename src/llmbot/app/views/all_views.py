@@ -70,10 +70,18 @@ class BotViews:
         self._bot: Running | None = None
         self._life = Life.STARTING
         self._why = ""
+        self._loading_s = 0.0
 
     def attach(self, bot: Running) -> None:
         """The bot was put together: from now on there is something to see."""
         self._bot = bot
+        # Loading its code takes the process seconds on a slow machine.
+        age_s = bot.edges.host.age_s(bot.house.clock.wall())
+        self._loading_s = max(0.0, age_s - self._built_for_s(bot))
+
+    @staticmethod
+    def _built_for_s(bot: Running) -> float:
+        return bot.house.clock.monotonic() - bot.house.started
 
     def enter(self, life: Life, why: str = "") -> None:
         """The bot has come to this place in its life; `why` is shown while it is there."""
@@ -98,7 +106,7 @@ class BotViews:
 
     def uptime_s(self) -> float:
         """See `Views.uptime_s`."""
-        return self.bot.house.clock.monotonic() - self.bot.house.started
+        return self._loading_s + self._built_for_s(self.bot)
 
     def life(self) -> Life:
         """See `Views.life`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmbot.adapters.discord.recent import WINDOW_S
 from llmbot.app.externals import gateway_details, quotas_of
 from llmbot.app.running import Running
 from llmbot.app.views.health import circuit_of, spread, vitals_of
@@ -20,6 +21,7 @@ from llmbot.console.facts.figures import (
 from llmbot.console.views import Health, PartView, Verdict
 from llmbot.operations.health import Status
 from llmbot.operations.metrics import Reading
+from llmbot.operations.stats import percentiles
 from llmbot.resilience.breaker_facts import BreakerState
 
 __all__ = ["discord_metrics_of", "provider_metrics_of", "queue_metrics_of", "readings_of"]
@@ -73,7 +75,7 @@ def provider_metrics_of(bot: Running, provider: str) -> ProviderMetrics:
 
 def discord_metrics_of(bot: Running) -> DiscordMetrics:
     """See `Views.discord_metrics`."""
-    gateway = bot.edges.discord.facts()
+    gateway, recently = bot.edges.discord.facts(), bot.edges.discord.rest_recently()
     return DiscordMetrics(
         gateway=gateway_details(bot.edges.discord),
         rest={
@@ -85,6 +87,11 @@ def discord_metrics_of(bot: Running) -> DiscordMetrics:
             "unparsable": gateway.unparsable,
             "handlerFailures": gateway.handler_failures,
         },
+        window_seconds=round(WINDOW_S),
+        calls=recently.calls,
+        errors=recently.errors,
+        errors_by_class=dict(recently.errors_by_class),
+        latency=spread(percentiles(recently.times_ms)),
         commands=bot.operations.metrics.command_counts(),
         duplicates=dict(bot.mechanisms.claims.duplicates),
         breaker=_circuit(bot, "discord"),

@@ -53,6 +53,13 @@ class DiscordMetrics:
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
     gateway: dict[str, object]
     rest: dict[str, int]
+    """Counts since the start."""
+    window_seconds: int
+    calls: int
+    errors: int
+    errors_by_class: dict[str, int]
+    latency: Spread
+    """Of the REST calls in the window, like the three before it."""
     commands: dict[str, dict[str, int]]
     """How often each command ended how."""
     duplicates: dict[str, int]
