@@ -107,11 +107,11 @@ async def test_no_storm_of_alarms_exceeds_a_cap(hundred: int, tmp_path: Path) ->
 
 @pytest.mark.parametrize("seed", range(20))
 def test_three_causes_together_begin_a_storm_that_ends_in_calm(seed: int) -> None:
-    """Three different causes within the window are a storm; a calm period ends it, not before."""
+    """Three causes of their own within the window are a storm; calm ends it, and not before."""
     rng = Random(seed)
     clock = ManualClock()
     rails = Rails(clock, SETTINGS, clock.monotonic() - 1000)
-    for name in rng.sample(CAUSES, 3):
+    for name in rng.sample(CAUSES[1:], 3):  # the first is the consequence of others
         assert not rails.storm
         rails.alarm(name)
         clock.advance(rng.uniform(0, SETTINGS.storm_within_s / 3))
@@ -120,6 +120,37 @@ def test_three_causes_together_begin_a_storm_that_ends_in_calm(seed: int) -> Non
     assert "storm" in refusals
     clock.advance(SETTINGS.storm_calm_s)
     assert not rails.storm
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("task-died", "service-failed", "model-unavailable"),
+        ("gateway-dropped", "locks-broken", "gateway-away"),
+        ("model-broken-off", "context-failed", "model-unavailable"),
+        ("unclean-end", "messages-missed", "model-unavailable", "promise-broken"),
+    ],
+)
+def test_two_faults_with_many_names_are_no_storm(names: tuple[str, ...]) -> None:
+    """What has one root or strikes one part counts once: its remedy must not wait for calm."""
+    clock = ManualClock()
+    rails = Rails(clock, SETTINGS, clock.monotonic() - 1000)
+    for name in names:
+        assert not rails.alarm(name)
+        clock.advance(0.5)
+    assert rails.alarm("duplicates" if "locks-broken" not in names else "memory")
+
+
+def test_flapping_is_remembered_by_the_next_life() -> None:
+    """What came and went before a restart counts after it."""
+    clock = ManualClock()
+    clock.advance(1000)
+    rails = Rails(clock, SETTINGS, clock.monotonic() - SETTINGS.quiet_start_s)
+    for ago in range(SETTINGS.flaps_max):
+        said = {"incident": "i", "cause": "memory"}
+        rails.hear(Entry(1, clock.wall() - 100 - ago, "incident.cause", said, ""))
+    refusals = {r.rail for r in rails.permit("memory", "memory", automatic=True, draining=False)}
+    assert refusals == {"flapping"}
 
 
 def test_a_flapping_sensor_is_told_and_not_treated() -> None:

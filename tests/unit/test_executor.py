@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from tests.support.control_plane import Plane, plane
 from tests.support.plant import MIB, RecordingHand, SetPlant, breaker, opened
 
-from llmbot.kernel.clock import ManualClock
+from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.errors import StoreUnavailableError
 from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.executor import Mode, Order, Outcome
 from llmbot.operations.guardrails import RailSettings
+from llmbot.operations.journal import Entry
 from llmbot.operations.ports import Act, Check, Effect, HostReading, Part, Verb
 from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
 
@@ -244,3 +246,113 @@ async def test_gemini_recovery_acts_only_when_the_api_is_healthy(tmp_path: Path)
     hand.effect = lambda _: plant.breaker_facts.update({"gemini:one": breaker("gemini:one")})
     assert await run(house, what) is Outcome.MENDED
     assert [act for _, act in hand.performed] == [Act(Verb.RESET_BREAKER, "gemini:one")]
+
+
+async def test_a_thrown_kill_switch_lets_the_next_life_take_nothing_back(tmp_path: Path) -> None:
+    """The switch outlives a kill: the broken run is ended as aborted, and nothing is done."""
+    clock = ManualClock()
+    hand = Switches(2, after=True)
+    first = plane(tmp_path, clock, hand, SetPlant(), settings=FREE)
+    with pytest.raises(KilledError):
+        await run(first, order(RELIEF))
+    await first.journal.add("rails.killed", reason="hands off", by="operator")
+    second = plane(tmp_path, clock, hand, SetPlant(), settings=FREE)
+    await second.journal.load()
+    assert await second.executor.recover() == 1
+    assert hand.acts == 2
+    third = plane(tmp_path, clock, hand, SetPlant(), settings=FREE)
+    await third.journal.load()
+    assert third.executor.open_runs() == {}
+    await third.executor.release("overload")
+    assert hand.acts == 2
+    await third.journal.add("rails.killed", reason="", by="operator")
+    await third.executor.release("overload")
+    assert hand.on == set()
+
+
+@pytest.mark.parametrize("helped", [True, False])
+async def test_a_restart_counts_as_mended_only_where_a_look_says_so(
+    tmp_path: Path, *, helped: bool
+) -> None:
+    """A bot that was restarted for its memory's sake looks at its memory before it says so."""
+    clock = ManualClock()
+    much = HostReading(900 * MIB, 400 * MIB, 10_000 * MIB)
+    few = HostReading(100 * MIB, 400 * MIB, 10_000 * MIB)
+
+    class Restarts(RecordingHand):
+        async def perform(self, act: Act, reason: str) -> Effect:
+            if act.verb is Verb.RESTART_BOT:
+                raise KilledError
+            return await super().perform(act, reason)
+
+    first = plane(tmp_path, clock, Restarts(clock), SetPlant(host_reading=much), settings=FREE)
+    what = Order(RUNBOOKS["memory"], "memory", ("process",), "")
+    await run(first, what)
+    await first.approvals.give("memory", "operator")
+    with pytest.raises(KilledError):
+        await run(first, what)
+    plant = SetPlant(host_reading=few if helped else much)
+    second = plane(tmp_path, clock, RecordingHand(clock), plant, settings=FREE)
+    ends: list[Entry] = []
+    second.journal.subscribe(
+        lambda entry: ends.append(entry) if entry.kind == "run.ended" else None
+    )
+    await second.journal.load()
+    recovery = asyncio.create_task(second.executor.recover())
+    while not recovery.done():
+        clock.advance(1)
+        await SystemClock().sleep(0.01)
+    assert ends[-1].text("outcome") == ("mended" if helped else "failed")
+    assert ("100 MiB" if helped else "900 MiB") in ends[-1].text("check")
+
+
+async def test_a_roll_back_that_fails_is_not_told_as_one(tmp_path: Path) -> None:
+    """What could not be taken back leaves the run failed, for people to see."""
+
+    class Stuck(Switches):
+        async def perform(self, act: Act, reason: str) -> Effect:
+            if act.verb in {Verb.SERVE_AT_ONCE, Verb.RESTORE_WORKERS}:
+                raise StoreUnavailableError
+            return await super().perform(act, reason)
+
+    house = plane(tmp_path, ManualClock(), Stuck(), SetPlant(), settings=FREE)
+    book = Runbook("x", "x", (14,), Part.QUEUE, _act, _unwell, RELIEF.steps, settle_s=0.0)
+    assert await run(house, order(book)) is Outcome.FAILED
+
+
+async def test_a_plan_that_grows_under_way_is_held_by_the_rails(tmp_path: Path) -> None:
+    """Documents that turn up damaged after the permission are not brought back beyond a share."""
+    hand = RecordingHand(ManualClock())
+    plant = SetPlant(damaged={"one.json": "cut"})
+    house = plane(tmp_path, ManualClock(), hand, plant, settings=FREE)
+    many = {f"{number}.json": "cut" for number in range(50)}
+
+    async def all_at_once(_: Situation) -> Ready:
+        return Ready(Go.ACT, "damaged")
+
+    def collect(_: Situation) -> tuple[Act, ...]:
+        if house.rails.running:
+            plant.damaged = many
+        return tuple(Act(Verb.RECOVER_DOCUMENT, name) for name in plant.damaged)
+
+    book = Runbook("x", "x", (17,), Part.DOCUMENTS, all_at_once, _well, (Step("mend", collect),))
+    assert await run(house, order(book)) is Outcome.FAILED
+    assert hand.performed == []
+
+
+async def test_a_given_approval_is_used_at_once(tmp_path: Path) -> None:
+    """Who says yes within the cool-down, or after the cap was reached, need not wait for them."""
+    clock = ManualClock()
+    hand = RecordingHand(clock)
+    plant = SetPlant(host_reading=HostReading(900 * MIB, 400 * MIB, 10_000 * MIB))
+    house = plane(tmp_path, clock, hand, plant, settings=RailSettings(runs_per_cause_max=1))
+    what = Order(RUNBOOKS["memory"], "memory", ("process",), "")
+    assert await run(house, what) is Outcome.AWAITS_APPROVAL
+    clock.advance(5)
+    assert await run(house, what) is Outcome.REFUSED
+    await house.approvals.give("memory", "operator")
+    clock.advance(5)
+    await run(house, what)
+    assert hand.performed[-1][1].verb is Verb.RESTART_BOT
+    clock.advance(5)
+    assert await run(house, what) is Outcome.REFUSED

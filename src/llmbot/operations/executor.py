@@ -1,17 +1,19 @@
 """Runs runbooks: permit, precheck, plan, act, validate, roll back; each step journaled.
 
 The guard rails are asked here and the kill switch before every step, whatever a runbook says. A
-run that a kill broke off is found in the journal at the next start and rolled back (`recover`).
+plan that grows under way is asked for anew. A run that a kill broke off is found in the journal
+at the next start and rolled back (`recover`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import LlmbotError
-from llmbot.operations.approvals import Approvals
+from llmbot.kernel.errors import LlmbotError, RefusedError
+from llmbot.operations.approvals import Approval, Approvals
+from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.guardrails import Rails, Refusal
 from llmbot.operations.journal import Entry, Journal
 from llmbot.operations.orders import Mode, Order, Outcome, Result
@@ -41,7 +43,10 @@ class _Run:
     id: str
     order: Order
     situation: Situation
-    done: list[Act]
+    may: Callable[[tuple[Act, ...]], tuple[Refusal, ...]]
+    """Every rail that says no to acts that were not planned at the start."""
+    permitted: frozenset[Act]
+    done: list[Act] = field(default_factory=list)
 
 
 class Executor:
@@ -70,6 +75,7 @@ class Executor:
         self._new_id = new_id
         self._documents = documents
         self._open: dict[str, list[Entry]] = {}
+        self._honoured: set[Approval] = set()
         self.standing = Standing()
         self.mode = mode
 
@@ -98,40 +104,54 @@ class Executor:
             for act in step.plan(situation)
         )
         told = tuple(str(act) for act in acts)
-        refusals = self._refusals(order, acts, unwell=unwell, confirmed=confirmed())
+
+        def may(wanted: tuple[Act, ...]) -> tuple[Refusal, ...]:
+            return self._acts_refused(order, wanted, unwell=unwell, confirmed=confirmed())
+
+        refusals = (*self._refusals(order), *may(acts))
         if order.dry:
             return Result(Outcome.TOLD, ready.reason, "", refusals, told)
         if refusals:
-            words = "; ".join(f"{r.rail}: {r.reason}" for r in refusals)
-            return Result(Outcome.REFUSED, words, "", refusals, told)
+            return Result(Outcome.REFUSED, _told(refusals), "", refusals, told)
         if not acts:
             return Result(Outcome.NOTHING, "no step is needed")
         if self.mode is Mode.PROPOSE and order.automatic:
             await self._approvals.ask(book.name, book.name)
             if not self._approvals.has(book.name):
                 return Result(Outcome.AWAITS_APPROVAL, "proposed to a person", "", (), told)
-            await self._approvals.use(book.name)
-        return await self._journaled(order, situation)
+        if self._rails.running:  # begun by a person while the question was written down
+            return Result(Outcome.REFUSED, f"{self._rails.running} runs", "", (), told)
+        return await self._journaled(
+            _Run(self._new_id("run"), order, situation, may, frozenset(acts))
+        )
 
-    def _refusals(
-        self, order: Order, acts: tuple[Act, ...], *, unwell: frozenset[Part], confirmed: bool
-    ) -> tuple[Refusal, ...]:
-        book = order.runbook
+    def _refusals(self, order: Order) -> tuple[Refusal, ...]:
+        """Every rail that says no to beginning; who was asked and said yes need wait for none."""
+        given = self._given(order) - self._honoured
         refusals = self._rails.permit(
-            book.name, order.cause, automatic=order.automatic, draining=self._plant.draining()
+            order.runbook.name,
+            order.cause,
+            automatic=order.automatic and not given,
+            draining=self._plant.draining(),
         )
         if self.mode is Mode.OBSERVE and order.automatic:
             refusals = (*refusals, Refusal("mode", "HEALING_MODE is observe"))
-        return (
-            *refusals,
-            *self._rails.check_acts(
-                acts,
-                part=book.part,
-                unwell=unwell,
-                documents=self._documents(),
-                confirmed=confirmed,
-                automatic=order.automatic,
-            ),
+        return refusals
+
+    def _given(self, order: Order) -> set[Approval]:
+        mine = (a for a in self._approvals.open() if a.runbook == order.runbook.name)
+        return {approval for approval in mine if approval.given_by}
+
+    def _acts_refused(
+        self, order: Order, acts: tuple[Act, ...], *, unwell: frozenset[Part], confirmed: bool
+    ) -> tuple[Refusal, ...]:
+        return self._rails.check_acts(
+            acts,
+            part=order.runbook.part,
+            unwell=unwell,
+            documents=self._documents(),
+            confirmed=confirmed,
+            automatic=order.automatic,
         )
 
     async def _precheck(self, order: Order, situation: Situation) -> Ready:
@@ -141,10 +161,13 @@ class Executor:
         except (LlmbotError, OSError, TimeoutError) as error:
             return Ready(Go.WAIT, f"the precheck could not look: {_words(error)}")
 
-    async def _journaled(self, order: Order, situation: Situation) -> Result:
-        run = _Run(self._new_id("run"), order, situation, [])
+    async def _journaled(self, run: _Run) -> Result:
+        order = run.order
         self._rails.running = order.runbook.name
+        self._honoured = self._given(order)  # a yes is for one run, whether or not it needs it
         try:
+            if self.mode is Mode.PROPOSE and order.automatic:
+                await self._approvals.use(order.runbook.name)
             await self._journal.add(
                 "run.started",
                 run=run.id,
@@ -155,18 +178,18 @@ class Executor:
                 by=order.by,
             )
             result = await self._steps(run)
-            await self._end(run, result)
+            await self._end(run.id, order.runbook.name, order.incident, result)
         finally:
             self._rails.running = ""
         return result
 
-    async def _end(self, run: _Run, result: Result) -> None:
+    async def _end(self, run: str, runbook: str, incident: str, result: Result) -> None:
         check = result.check
         await self._journal.add(
             "run.ended",
-            run=run.id,
-            runbook=run.order.runbook.name,
-            incident=run.order.incident,
+            run=run,
+            runbook=runbook,
+            incident=incident,
             outcome=str(result.outcome),
             reason=result.reason,
             check="" if check is None else f"{check.name}: {check.detail}",
@@ -209,6 +232,10 @@ class Executor:
         if not acts:
             await self._journal.add("step.skipped", **base, reason=skipped or "nothing to do")
             return
+        if not run.permitted.issuperset(acts):
+            refusals = run.may((*run.permitted, *(a for a in acts if a not in run.permitted)))
+            if refusals:
+                raise RefusedError(_told(refusals))
         for act in acts:
             self._stop_if_killed()
             await self._approved(run, act)
@@ -265,27 +292,32 @@ class Executor:
             return Check("validation", passed=False, detail=_words(error))
 
     async def _roll_back(self, run: _Run, reason: str) -> bool:
-        """Take back what can be, the last first; whether there was anything to take back."""
-        undone = False
-        for act in reversed(run.done):
+        return await self._take_back(run.id, run.order.incident, run.done, reason)
+
+    async def _take_back(self, run: str, incident: str, acts: Sequence[Act], reason: str) -> bool:
+        """Take back what can be, the last first; whether there was something and all of it went."""
+        undone = []
+        for act in reversed(acts):
             undo = VERBS[act.verb].undo
             if undo is not None:
-                undone = True
-                await self._undo(run.id, run.order.incident, Act(undo, act.target), reason)
-        return undone
+                undone.append(await self._undo(run, incident, Act(undo, act.target), reason))
+        return bool(undone) and all(undone)
 
-    async def _undo(self, run: str, incident: str, act: Act, reason: str) -> None:
+    async def _undo(self, run: str, incident: str, act: Act, reason: str) -> bool:
         base = {"run": run, "incident": incident, "act": str(act), "reason": reason}
         try:
             async with Deadline.after(self._clock, 30.0).limit():
                 effect = await self._hand.perform(act, f"roll back: {reason}")
         except (LlmbotError, OSError, TimeoutError) as error:
             await self._journal.add("step.stuck", **base, error=_words(error))
-            return
+            return False
         await self._journal.add("step.undone", **base, before=effect.before, after=effect.after)
+        return True
 
     async def release(self, cause: str) -> None:
-        """Take back what still stands of the runs for a cause that is over."""
+        """Take back what still stands of the runs for a cause that is over; nothing when killed."""
+        if self._rails.killed:
+            return
         for run, incident, act in self.standing.of(cause):
             undo = VERBS[act.verb].undo
             if undo is not None:
@@ -308,31 +340,38 @@ class Executor:
         """Roll back, or count as done, every run that an earlier life left open; how many.
 
         An irreversible act that was begun counts as done: the start of this life may be its
-        effect. Everything else that has an opposite is taken back; the loop looks anew.
+        effect, and a look says whether it helped. Everything else that has an opposite is taken
+        back; the loop looks anew. With the kill switch thrown nothing is done.
         """
         broken = list(self._open.items())
-        for run, entries in broken:
+        for key, entries in broken:
             first = entries[0]
-            incident = first.text("incident")
-            begun = [_act(e.text("act")) for e in entries if e.kind == "step.begun"]
-            undone = {e.text("act") for e in entries if e.kind == "step.undone"}
-            final = [act for act in begun if VERBS[act.verb].irreversible]
-            for act in reversed(begun):
-                undo = VERBS[act.verb].undo
-                if undo is not None and str(Act(undo, act.target)) not in undone:
-                    opposite = Act(undo, act.target)
-                    await self._undo(run, incident, opposite, "the process was killed in the run")
-            outcome = Outcome.MENDED if final else Outcome.ROLLED_BACK
-            await self._journal.add(
-                "run.ended",
-                run=run,
-                runbook=first.text("runbook"),
-                incident=incident,
-                outcome=str(outcome),
-                reason="resumed after the restart" if final else "rolled back after a kill",
-                check="",
-            )
+            result = await self._ended_by_kill(key, entries)
+            await self._end(key, first.text("runbook"), first.text("incident"), result)
         return len(broken)
+
+    async def _ended_by_kill(self, key: str, entries: Sequence[Entry]) -> Result:
+        if self._rails.killed:
+            return Result(Outcome.ABORTED, f"kill switch: {self._rails.killed}")
+        first = entries[0]
+        undone = {e.text("act") for e in entries if e.kind == "step.undone"}
+        begun = [_act(e.text("act")) for e in entries if e.kind == "step.begun"]
+        stands = [
+            act for act in begun if f"{VERBS[act.verb].undo} {act.target}".rstrip() not in undone
+        ]
+        why = "the process was killed in the run"
+        taken_back = await self._take_back(key, first.text("incident"), stands, why)
+        book = RUNBOOKS.get(first.text("runbook"))
+        if book is not None and any(VERBS[act.verb].irreversible for act in begun):
+            subjects = tuple(first.data.get("subjects", ()))
+            order = Order(book, first.text("cause"), subjects, first.text("incident"))
+            situation = Situation(order.cause, subjects, self._plant, self._clock)
+            check = await self._validated(_Run(key, order, situation, lambda _: (), frozenset()))
+            outcome = Outcome.MENDED if check.passed else Outcome.FAILED
+            return Result(outcome, "resumed after the restart", check=check)
+        if taken_back:
+            return Result(Outcome.ROLLED_BACK, "rolled back after a kill")
+        return Result(Outcome.FAILED, "broken off by a kill; there was nothing left to take back")
 
     def open_runs(self) -> Mapping[str, str]:
         """Runs that have not ended, with their runbooks."""
@@ -342,6 +381,10 @@ class Executor:
 def _act(text: str) -> Act:
     verb, _, target = text.partition(" ")
     return Act(Verb(verb), target)
+
+
+def _told(refusals: Sequence[Refusal]) -> str:
+    return "; ".join(f"{refusal.rail}: {refusal.reason}" for refusal in refusals)
 
 
 def _words(error: BaseException) -> str:

@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from llmbot.kernel.clock import Clock
+from llmbot.operations.causes import CAUSES
+from llmbot.operations.diagnosis import explains
 from llmbot.operations.journal import Entry
 from llmbot.operations.ports import VERBS, Act, Part
 
@@ -38,6 +40,7 @@ class RailSettings:
     """An approval that is not given within this time is a no."""
     quiet_start_s: float = 60.0
     storm_conditions: int = 3
+    """Parts of the bot whose roots are raised within `storm_within_s`."""
     storm_within_s: float = 15.0
     storm_calm_s: float = 60.0
     flaps_max: int = 4
@@ -100,8 +103,11 @@ class Rails:
         self._alarms.append((now, cause))
         was = self.storm
         border = now - self.settings.storm_within_s
-        distinct = {name for at, name in self._alarms if at >= border}
-        if len(distinct) >= self.settings.storm_conditions or was:
+        names = {name for at, name in self._alarms if at >= border}
+        # One fault has many names: its consequences, and what else it does to the same part.
+        roots = {name for name in names if not any(explains(other, name) for other in names)}
+        parts = {CAUSES[name].part if name in CAUSES else name for name in roots}
+        if len(parts) >= self.settings.storm_conditions or was:
             self._storm_until = now + self.settings.storm_calm_s
         return self.storm and not was
 
@@ -126,6 +132,8 @@ class Rails:
                 self._acting[entry.text("run")] = (runbook, cause)
             case "run.ended":
                 self._ended(entry, at)
+            case "incident.cause" if at < self.started_s:  # this life's are told by `alarm`
+                self._alarms.append((at, cause))
             case "book.returned":
                 self._books[runbook] = _Book()
             case "rails.killed":

@@ -73,7 +73,9 @@ class Healing:
             return
         if fresh and self.incident_log.current is not None:
             self._begin(self.collect(self.incident_log.current.id), "collect metrics")
-        elif over := self.executor.standing.causes() - {cause.name for cause in self.causes}:
+        elif not self.rails.killed and (
+            over := self.executor.standing.causes() - {cause.name for cause in self.causes}
+        ):
             self._begin(self.executor.release(min(over)), "take back relief")
         elif (cause := self.pacing.due(self.causes)) is not None:
             self._begin(self._treat(cause), f"treat {cause.name}")

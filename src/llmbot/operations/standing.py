@@ -42,7 +42,7 @@ class Standing:
         run = self._runs.get(key)
         if run is None:
             return
-        if entry.kind == "step.done":
+        if entry.kind == "step.begun":  # whether it was done, a kill may have kept from the journal
             act = _act(entry.text("act"))
             if VERBS[act.verb].undo is not None:
                 run.acts.append(act)
