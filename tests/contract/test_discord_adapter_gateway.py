@@ -14,13 +14,16 @@ from tests.contract.simulated_discord import Running, running
 from tests.support.waiting import PATIENCE_S
 
 from llmbot.adapters.discord.facts import GatewayState
-from llmbot.conversation.messages import Source
+from llmbot.conversation.messages import Inbound, SessionCursor, Source
+from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.errors import CredentialsError, IntentsError, StartupError
 from llmbot.kernel.events import GatewayChanged
 from llmbot.simulators.discord.server import DiscordSettings, SimulatedDiscord
 from llmbot.simulators.faults import FaultBoard
 
 T = TypeVar("T")
+
+CLOCK = SystemClock()
 
 
 @pytest.fixture
@@ -54,6 +57,36 @@ async def test_dropped_connection_is_resumed_with_what_was_missed(at: Running, b
     facts = bot.connection.facts()
     assert (facts.resumes, facts.identifies) == (1, 1)
     assert [resumed for resumed, _ in _all(bot.heard.sessions)] == [False, True]
+
+
+async def test_what_comes_all_at_once_leaves_turns_between(
+    at: Running, bot: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many frames in one read the loop handles one in each turn: others have theirs between."""
+    turns: list[int] = []
+    hear = bot.heard.on_message
+
+    async def count_turns() -> None:
+        while True:
+            turns.append(0)
+            await CLOCK.sleep(0)
+
+    def heard(inbound: Inbound, cursor: SessionCursor | None) -> None:
+        turns[-1] += 1
+        hear(inbound, cursor)
+
+    monkeypatch.setattr(bot.heard, "on_message", heard)
+    at.board.switch_on("gateway.refuse")
+    await at.control("POST", "gateway", action="drop")
+    await bot.until(lambda: bot.connection.facts().state is not GatewayState.READY)
+    for number in range(40):
+        await at.say(f"missed {number}")
+    counter = asyncio.create_task(count_turns())
+    at.board.clear()
+    contents = [(await bot.heard.message()).content for _ in range(40)]
+    counter.cancel()
+    assert contents == [f"missed {number}" for number in range(40)]
+    assert max(turns) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,7 +146,8 @@ async def test_zombie_is_closed_and_resumed() -> None:
         await at.say("into the void")
         inbound = await bot.heard.message()
         assert (inbound.content, inbound.source) == ("into the void", Source.REPLAYED)
-        assert (bot.connection.facts().resumes >= 1, bot.connection.facts().identifies) == (True, 1)
+        await bot.until(lambda: bot.connection.facts().resumes >= 1)
+        assert bot.connection.facts().identifies == 1
         endings = [e.detail for e in _changes(bot) if e.state == "waiting"]
         assert "not acknowledged" in endings[0]
 
@@ -128,7 +162,7 @@ async def test_events_that_a_living_connection_lost_are_replayed(at: Running, bo
     await at.say("heard")
     told = [(await bot.heard.message()).content for _ in range(2)]
     assert told == ["lost on the way", "heard"]
-    assert bot.connection.facts().resumes == 1
+    await bot.until(lambda: bot.connection.facts().resumes == 1)
 
 
 async def test_heartbeats_keep_the_connection() -> None:

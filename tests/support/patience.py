@@ -65,9 +65,7 @@ def patience_of(
     settings: AnnouncementSettings | None,
 ) -> Patience:
     """As `app/patience.py` puts them together, without the shedding of those who wait too long."""
-    load = Load(
-        bus, lambda: pool.limit, lambda: len(queue), queue.turns_before, generation.prospect
-    )
+    load = Load(bus, pool, lambda: len(queue), queue.turns_before, generation.prospect)
     prospects = {Away.MODEL: generation.prospect, Away.DISCORD: discord.prospect}
     parking = Parking(queue, prospects, lambda: pool.limit, bus, clock)
     settings = settings or AnnouncementSettings(silence_s=delivery.settings.silence_s)

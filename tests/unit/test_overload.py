@@ -21,6 +21,7 @@ from llmbot.kernel.clock import ManualClock, Random
 from llmbot.kernel.events import EventBus, JobFailed, JobMoved, ReplyDelivered
 from llmbot.operations.assess import SAMPLES_MIN, Assessor
 from llmbot.operations.stats import Stats
+from llmbot.resilience.concurrency import AdaptivePool, PoolSettings
 from llmbot.resilience.degradation import Degradation, DegradationLadder
 from llmbot.resilience.fair import FairQueue
 
@@ -159,7 +160,8 @@ def test_waits_are_forecast_from_what_was_measured() -> None:
     clock = ManualClock()
     bus = EventBus(clock)
     waiting = 30
-    load = Load(bus, lambda: 4, lambda: waiting, lambda _: 10, lambda: None)  # type: ignore[arg-type,return-value] # models are not asked here
+    pool = AdaptivePool(clock, PoolSettings(limit_start=4, limit_max=4))
+    load = Load(bus, pool, lambda: waiting, lambda _: 10, lambda: None)  # type: ignore[arg-type,return-value] # models are not asked here
     assert load.wait_s(1) is None
     assert load.room(60, least=5) is None
     bus.publish(_delivered(2000))

@@ -12,6 +12,7 @@ import asyncio
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -86,6 +87,8 @@ class LoopWatch:
         self._worst_ever_s = 0.0
         self._blocked = 0
         self._told_at = float("-inf")
+        self.heard: Callable[[float], None] | None = None
+        """Told on the loop of every sign: by how many seconds it was late."""
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -157,6 +160,8 @@ class LoopWatch:
         late = now - asked_at
         self._signs.append((now, late))
         self._worst_ever_s = max(self._worst_ever_s, late)
+        if self.heard is not None:
+            self.heard(late)
         if late < self._settings.blocked_s:
             return
         self._blocked += 1

@@ -29,6 +29,7 @@ from llmbot.app.settings.translate import (
     cache_settings,
     delivery_settings,
     generation_settings,
+    loop_share_settings,
     pool_settings,
     trouble_settings,
 )
@@ -69,6 +70,7 @@ from llmbot.operations.stats import Stats
 from llmbot.resilience.breakers import Breakers
 from llmbot.resilience.concurrency import AdaptivePool
 from llmbot.resilience.degradation import DegradationLadder
+from llmbot.resilience.loop_share import LoopShare
 from llmbot.resilience.retry import RetryPolicy
 from llmbot.storage.database.opening import Database, open_database
 from llmbot.storage.documents.store import DocumentStore
@@ -105,7 +107,11 @@ def build_mechanisms(house: House, database: Database, documents: DocumentStore)
         queue=queue,
         claims=Claims(store, bus, clock),
         limits=Limits(settings, database, clock),
-        pool=AdaptivePool(clock, pool_settings(settings)),
+        pool=AdaptivePool(
+            clock,
+            pool_settings(settings),
+            loop_share=LoopShare(loop_share_settings(settings)),
+        ),
         modes=Modes(DegradationLadder(clock, bus), queue, store, bus, clock),
         stats=Stats(clock, bus),
         documents=build_documents(house, documents, database),

@@ -104,6 +104,7 @@ class OperatorSide:
     def attach(self, bot: Bot) -> Running:
         """The bot was put together: from now on it can be seen and acted upon."""
         self._externals = Externals(bot, self._recent_calls)
+        self._sensors.loop.heard = bot.mechanisms.pool.hear_loop
         operations = Operations(
             sensors=self._sensors,
             glance=QueueGlance(bot.mechanisms.queue, self._house.clock),

@@ -34,9 +34,7 @@ def build_patience(
     """Forecasts, the parking of what waits for models and Discord, and the announcements."""
     queue, pool, bus, clock = mechanisms.queue, mechanisms.pool, house.bus, house.clock
     limits = house.settings.limits
-    load = Load(
-        bus, lambda: pool.limit, lambda: len(queue), queue.turns_before, generation.prospect
-    )
+    load = Load(bus, pool, lambda: len(queue), queue.turns_before, generation.prospect)
     parking = Parking(
         queue,
         {Away.MODEL: generation.prospect, Away.DISCORD: discord.prospect},

@@ -134,7 +134,7 @@ class Stats:
         bus: EventBus,
         *,
         window_s: float = 300.0,
-        samples_max: int = 10_000,
+        samples_max: int = 2_000,
         models_max: int = 50,
     ) -> None:
         """Keep the times of at most `samples_max` replies, and of as many calls of each model.

@@ -20,6 +20,7 @@ from typing import Self
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError, OverloadedError
 from llmbot.resilience.breaker_facts import is_failure
+from llmbot.resilience.loop_share import LoopShare
 
 __all__ = ["AdaptivePool", "PoolFacts", "PoolSettings", "Slot"]
 
@@ -115,8 +116,16 @@ class Slot:
 class AdaptivePool:
     """Slots for calls; who finds none waits in order of arrival."""
 
-    def __init__(self, clock: Clock, settings: PoolSettings | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        settings: PoolSettings | None = None,
+        *,
+        loop_share: LoopShare | None = None,
+    ) -> None:
+        """A pool without a `loop_share` asks nothing of the event loop."""
         self.settings = settings or PoolSettings()
+        self._share = loop_share
         self._clock = clock
         self._adapted = float(self.settings.limit_start)
         self._ceiling = float(self.settings.limit_max)
@@ -136,14 +145,30 @@ class AdaptivePool:
 
     @property
     def limit(self) -> int:
-        """How many slots there are now."""
+        """How many slots there are now, if the event loop bears them."""
         self._rise()
         return max(1, int(min(self._adapted, self._ceiling)))
+
+    @property
+    def in_flight(self) -> int:
+        """How many slots are taken."""
+        return self._in_flight
+
+    @property
+    def loop_bound(self) -> bool:
+        """Whether the event loop bears fewer calls at once than there are slots."""
+        return self._share is not None and self._share.bound(self._clock.monotonic())
+
+    @property
+    def _granted(self) -> int:
+        """How many may be taken at this moment; a loop that keeps its time soon grants the rest."""
+        limit = self.limit
+        return limit if self._share is None else min(limit, self._share.allowed)
 
     def try_acquire(self) -> Slot | None:
         """A slot, if one is free and nobody waits for it."""
         self._hand_on()
-        if self._waiters or self._in_flight >= self.limit:
+        if self._waiters or self._in_flight >= self._granted:
             return None
         self._in_flight += 1
         return Slot(self, self._clock.monotonic())
@@ -172,6 +197,12 @@ class AdaptivePool:
             self._hand_on()
             raise
         return Slot(self, self._clock.monotonic())
+
+    def hear_loop(self, late_s: float) -> None:
+        """The event loop came to a sign so many seconds late: it bears fewer calls, or more."""
+        if self._share is not None:
+            self._share.hear(late_s, self._in_flight, self._clock.monotonic())
+            self._hand_on()
 
     # ── by hand ─────────────────────────────────────────────────────────────────────────────────
 
@@ -262,8 +293,8 @@ class AdaptivePool:
 
     def _hand_on(self) -> int:
         """Give free slots to those who wait; says how many slots there are."""
-        limit = self.limit
-        while self._waiters and self._in_flight < limit:
+        granted = self._granted
+        while self._waiters and self._in_flight < granted:
             waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():  # done here is cancelled: its task has not come round yet
                 self._in_flight += 1
@@ -272,7 +303,7 @@ class AdaptivePool:
             # The ceiling rises while nothing else may happen for long: look again by then.
             loop = asyncio.get_running_loop()
             self._nudge = loop.call_later(self.settings.restore_step_s, self._look_again)
-        return limit
+        return self.limit
 
     def _look_again(self) -> None:
         self._nudge = None

@@ -157,6 +157,12 @@ class Mutexes:
         now, wall = self.clock.monotonic(), self.clock.wall()
         return {name: facts_of(mutex, now, wall) for name, mutex in self._mutexes.items()}
 
+    def contested(self) -> tuple[MutexFacts, ...]:
+        """Those that are held while others wait; they are few where hundreds are remembered."""
+        now, wall = self.clock.monotonic(), self.clock.wall()
+        mutexes = self._mutexes.values()
+        return tuple(facts_of(m, now, wall) for m in mutexes if m.holder and m.waiters)
+
     def totals(self) -> MutexTotals:
         """All mutexes together."""
         held = sum(len(holds) for holds in self._held.values())

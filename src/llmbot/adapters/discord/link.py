@@ -140,6 +140,9 @@ class Link:
         try:
             while True:
                 await socket.poll_event()
+                # A frame that has come already is read without a pause, and all that follow it;
+                # what one of them begins is to go on before the next is read.
+                await self._clock.sleep(0)
         except ReconnectWebSocket:
             default = End.LOST
         except (ConnectionClosed, OSError, aiohttp.ClientError, RuntimeError):

@@ -171,8 +171,8 @@ class BotPlant:
 
     def locks(self) -> LockReading:
         """See `Plant.locks`."""
-        facts = self._mutexes.status().values()
-        held = [(f.name, f.holder) for f in facts if f.holder is not None and f.waiters]
+        contested = self._mutexes.contested()
+        held = [(facts.name, facts.holder) for facts in contested if facts.holder is not None]
         return LockReading(
             deadlocks=tuple("; ".join(map(str, c)) for c in self._mutexes.deadlocks()),
             held_too_long=tuple(name for name, holder in held if holder.lease_left_s <= 0),

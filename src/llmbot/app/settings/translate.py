@@ -19,6 +19,7 @@ from llmbot.conversation.ports import ModelDeadlines
 from llmbot.conversation.trouble import TroubleSettings
 from llmbot.conversation.waiting.announcements import AnnouncementSettings
 from llmbot.resilience.concurrency import PoolSettings
+from llmbot.resilience.loop_share import LoopShareSettings
 
 DISCORD_HOST = "discord.com"
 
@@ -123,3 +124,9 @@ def pool_settings(settings: Settings) -> PoolSettings:
     """How many messages are answered side by side: all that are allowed, fewer in trouble."""
     most = settings.limits.workers_max
     return PoolSettings(limit_min=max(1, most // 8), limit_max=most, limit_start=most)
+
+
+def loop_share_settings(settings: Settings) -> LoopShareSettings:
+    """How many messages are answered side by side as the event loop bears them."""
+    most = settings.limits.workers_max
+    return LoopShareSettings(least=min(2, most), start=min(4, most), most=most)

@@ -1,7 +1,8 @@
 """How long things take now: what is told to people who wait, and when more wait than can be served.
 
 Measured, not configured: the time that one answer occupies a worker, and how many workers there
-are, give the rate of service; the place in the queue then gives the wait.
+are, give the rate of service; the place in the queue then gives the wait. While the event loop is
+what limits, not all workers may work: then those count that did, on average (Little's law).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from llmbot.kernel.events import (
     Published,
     ReplyDelivered,
 )
+from llmbot.resilience.concurrency import AdaptivePool
 
 _FADING = 0.05
 """Weight of the newest answer: the mean follows about the last forty."""
@@ -27,7 +29,7 @@ class Load:
     def __init__(
         self,
         bus: EventBus,
-        workers: Callable[[], int],
+        pool: AdaptivePool,
         waiting: Callable[[], int],
         turns_before: Callable[[int], int],
         models: Callable[[], Prospect],
@@ -36,16 +38,17 @@ class Load:
 
         Args:
             bus: where deliveries are told.
-            workers: how many answers are worked on side by side.
+            pool: of the workers.
             waiting: how many messages wait.
             turns_before: how many are served before a new one of a user.
             models: whether a model may be asked, and when.
         """
-        self._workers = workers
+        self._pool = pool
         self._waiting = waiting
         self._turns_before = turns_before
         self._models = models
         self._service_s: float | None = None
+        self._side_by_side = 0.0
         self.struggling = False
         """Whether the last call to a model failed."""
         self._stop = bus.subscribe(self._hear)
@@ -63,7 +66,9 @@ class Load:
         """How many messages can be served a second."""
         if not self._service_s:
             return None
-        return max(1, self._workers()) / self._service_s
+        pool = self._pool
+        side_by_side = self._side_by_side if pool.loop_bound else pool.limit
+        return max(1.0, side_by_side) / self._service_s
 
     def models(self) -> Prospect:
         """Whether a model may be asked, and when."""
@@ -98,5 +103,9 @@ class Load:
         took_s = (event.context_ms + event.model_ms + event.delivery_ms) / 1000
         if took_s <= 0:
             return
-        before = self._service_s
-        self._service_s = took_s if before is None else before + _FADING * (took_s - before)
+        busy = self._pool.in_flight
+        if self._service_s is None:
+            self._service_s, self._side_by_side = took_s, float(busy)
+            return
+        self._service_s += _FADING * (took_s - self._service_s)
+        self._side_by_side += _FADING * (busy - self._side_by_side)

@@ -2,8 +2,9 @@
 
 Whatever waits when the thread turns to its queue goes into one batch; only units that nobody waits
 for lie still for others to share theirs. The units of one turn of the event loop wake the thread
-once, and all futures of a batch are resolved by one call into the loop: to change threads costs
-more than a unit.
+once, and all futures of a batch are handed back by one call into the loop: to change threads costs
+more than a unit. There a few of them are answered in each turn: their awaiters all go on in the
+next, and others, the gateway's heartbeat among them, are to have their turn between.
 
 Every statement gives Python's global lock away and takes it again, and a busy event loop hands it
 over only every `sys.getswitchinterval()`, 5 ms by default: a program whose loop is busy should set
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -23,6 +25,9 @@ from llmbot.kernel.errors import DefectError, ShuttingDownError, StoreUnavailabl
 from llmbot.storage.database.contract import Work
 
 T = TypeVar("T")
+
+ANSWERS_A_TURN = 16
+"""Futures that are answered in one turn of the loop."""
 
 TRAIL_S = 0.01
 """How long a unit that nobody waits for lies still for others to share its commit with."""
@@ -86,6 +91,7 @@ class Worker:
         self._accepting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
+        self._answers: deque[Unit] = deque()
         self.queued = 0
 
     def submit(self, work: Work[T], *, trailing: bool = False) -> asyncio.Future[T]:
@@ -190,18 +196,30 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - the futures' awaiters rely on an answer
             for unit in batch:
                 unit.error = DefectError(f"The database thread failed: {type(error).__name__}")
-        self._call(self._resolve, batch)
+        self._call(self._take_back, batch)
         _attempt(self._duty.tidy)
 
-    def _resolve(self, batch: Sequence[Unit]) -> None:
+    def _take_back(self, batch: Sequence[Unit]) -> None:
         self.queued -= len(batch)
-        for unit in batch:
-            unit.resolve()
+        self._answer(batch)
+
+    def _answer(self, units: Sequence[Unit]) -> None:
+        """On the loop: answer these after all that came before them."""
+        idle = not self._answers
+        self._answers.extend(units)
+        if idle:
+            self._answer_some()
+
+    def _answer_some(self) -> None:
+        for _ in range(min(ANSWERS_A_TURN, len(self._answers))):
+            self._answers.popleft().resolve()
+        if self._answers:
+            asyncio.get_running_loop().call_soon(self._answer_some)
 
     def _tell(self, future: asyncio.Future[None], error: BaseException | None) -> None:
         unit = Unit(_nothing, future)
         unit.error = error
-        self._call(unit.resolve)
+        self._call(self._answer, (unit,))
 
     def _call(self, *call: Any) -> None:
         if self._loop is not None:
