@@ -351,8 +351,14 @@ async def test_a_given_approval_is_used_at_once(tmp_path: Path) -> None:
     clock.advance(5)
     assert await run(house, what) is Outcome.REFUSED
     await house.approvals.give("memory", "operator")
+
+    def mend(act: Act) -> None:
+        if act.verb is Verb.RESTART_BOT:
+            plant.host_reading = HostReading(100 * MIB, 400 * MIB, 10_000 * MIB)
+
+    hand.effect = mend
     clock.advance(5)
-    await run(house, what)
+    assert await run(house, what) is Outcome.MENDED
     assert hand.performed[-1][1].verb is Verb.RESTART_BOT
     clock.advance(5)
     assert await run(house, what) is Outcome.REFUSED
