@@ -40,6 +40,8 @@ class Post:
     changed_s: float | None = None
     """When the bot heard what its author did to it last."""
     contents: int = 1
+    page_line: ChannelMessage | None = None
+    """As history shows it, until it is edited: a page of them is made often."""
 
     @property
     def ours(self) -> bool:
@@ -197,7 +199,7 @@ class Server:
         post = self.posts.get(message_id)
         if post is None or post.deleted:
             raise DiscordNotFoundError
-        post.content = content
+        post.content, post.page_line = content, None
         post.contents += 1
         self.on_post(post, "edit")
         self.dispatch(Event("edit", post, content))
@@ -235,8 +237,11 @@ class Server:
         return None if post is None or post.deleted else self._seen(post)
 
     def _seen(self, post: Post) -> ChannelMessage:
-        parent = self.posts.get(post.reply_to or 0)
-        return replace(post.seen(), replies_to_us=None if parent is None else parent.ours)
+        if post.page_line is None:
+            parent = self.posts.get(post.reply_to or 0)
+            ours = None if parent is None else parent.ours
+            post.page_line = replace(post.seen(), replies_to_us=ours)
+        return post.page_line
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────
 
