@@ -80,6 +80,8 @@ class SetPlant:
     database_error: str = ""
     p95_ms: int = 100
     is_draining: bool = False
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    """Those whose impact was asked for."""
     probes: Callable[[Part, str], bool] = lambda _, __: True
 
     def services(self) -> Sequence[ServiceReading]:
@@ -160,7 +162,7 @@ class SetPlant:
 
     async def impact(self, since_s: float, until_s: float) -> Impact:
         """See `Plant`."""
-        del since_s, until_s
+        self.spans.append((since_s, until_s))
         return Impact(5, 2, 5, 0, 0, 0)
 
     def snapshot(self) -> Mapping[str, object]:

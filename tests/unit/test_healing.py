@@ -14,7 +14,7 @@ from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.causes import CAUSES
 from llmbot.operations.guardrails import RailSettings
 from llmbot.operations.incidents.report import as_json, as_markdown
-from llmbot.operations.ports import CallReading, HostReading, ServiceReading, Verb
+from llmbot.operations.ports import CallReading, HostReading, Part, ServiceReading, Verb
 
 
 def failed(model: str, code: str = "model_unavailable") -> ModelFailed:
@@ -282,3 +282,91 @@ async def test_a_start_that_blocks_the_loop_is_no_alarm(tmp_path: Path) -> None:
     plant.is_draining = False
     await house.healing.round(lag_s=2.0)
     assert [cause.name for cause in house.healing.causes] == ["loop-blocked"]
+
+
+async def test_slow_calls_to_discord_are_named_beside_short_memory(tmp_path: Path) -> None:
+    """Memory explains slow answers, but not calls to Discord that get no answer: both are roots."""
+    plant = SetPlant(p95_ms=9000, host_reading=HostReading(900 * MIB, 400 * MIB, 10_000 * MIB))
+    plant.gateway_reading = replace(plant.gateway_reading, rest_quiet_s=5.5)
+    house, clock, _ = build(tmp_path, plant)
+    await rounds(house, clock, 8)
+    found = {cause.name: cause.consequences for cause in house.healing.causes}
+    assert set(found) == {"memory", "discord-rest"}
+    assert "slow-responses" in found["discord-rest"]
+
+
+async def test_a_loop_that_stood_still_is_no_slowness_of_discord(tmp_path: Path) -> None:
+    """What could not be heard while the loop was blocked was not late."""
+    plant = SetPlant()
+    plant.gateway_reading = replace(plant.gateway_reading, rest_quiet_s=8.5)
+    house, _, __ = build(tmp_path, plant)
+    await house.healing.round(lag_s=8.0)
+    assert {cause.name for cause in house.healing.causes} == {"loop-blocked"}
+
+
+async def test_documents_that_cannot_be_written_are_a_condition(tmp_path: Path) -> None:
+    """A disk with room that refuses documents or the journal is named all the same."""
+    plant = SetPlant()
+    trouble = ServiceReading("documents", (), "running", "No space. 3 document(s) wait.", "", 0)
+    plant.service_readings.append(trouble)
+    house, clock, _ = build(tmp_path, plant)
+    await rounds(house, clock, 4)
+    (cause,) = house.healing.causes
+    assert (cause.name, cause.subjects) == ("disk-full", ("documents",))
+
+
+async def test_no_sensor_crowds_out_another(tmp_path: Path) -> None:
+    """Hundreds of damaged documents do not keep the gateway's loss from being seen."""
+    plant = SetPlant(damaged={f"{number}.json": "cut" for number in range(300)})
+    house, clock, _ = build(tmp_path, plant)
+    await rounds(house, clock, 2)
+    plant.gateway_reading = replace(plant.gateway_reading, state="connecting")
+    await rounds(house, clock, 6)
+    assert {cause.name for cause in house.healing.causes} == {"data-damaged", "gateway-away"}
+
+
+async def test_a_clock_that_jumps_makes_no_incident_longer(tmp_path: Path) -> None:
+    """Neither escalation nor duration nor the span of the impact follow the wall clock."""
+    plant = SetPlant()
+    house, clock, _ = build(tmp_path, plant)
+    for jump_s in (3600.0, -7200.0):
+        clock.now_wall += jump_s
+        house.bus.publish(failed("one"))
+        await rounds(house, clock, 4)
+        clock.now_wall -= jump_s
+        await rounds(house, clock, 60)
+    for incident in house.incidents.all():
+        report = as_json(incident)
+        assert report["status"] == "closed"
+        assert 0 < report["durationSeconds"] < 60
+        assert not incident.lasting
+    assert plant.spans
+    assert all(since < until for since, until in plant.spans)
+
+
+async def test_what_keeps_an_incident_open_is_told_once(tmp_path: Path) -> None:
+    """An incident without causes that does not close says which check does not pass."""
+    plant = SetPlant()
+    house, clock, _ = build(tmp_path, plant)
+    plant.probes = lambda part, _: part is not Part.DISCORD
+    house.bus.publish(failed("one"))
+    await rounds(house, clock, 50)
+    (incident,) = house.incidents.all()
+    assert incident.open
+    told = [line.what for line in incident.timeline if line.what.startswith("Not closed yet")]
+    assert len(told) == 1
+    assert "external" in told[0]
+
+
+async def test_an_incident_escalates_once_for_lasting_whatever_restarts(tmp_path: Path) -> None:
+    """A bot that is restarted again and again does not make a P2 a P0 by counting anew."""
+    clock = ManualClock()
+    for _ in range(4):
+        house = plane(tmp_path, clock, RecordingHand(clock), SetPlant())
+        await house.journal.load()
+        for _ in range(3):
+            clock.advance(400)
+            house.bus.publish(failed("one", "model_rate_limited"))
+            await rounds(house, clock, 1)
+    (incident,) = house.incidents.all()
+    assert (incident.severity, incident.lasting) == ("P1", True)

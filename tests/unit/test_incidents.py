@@ -10,6 +10,7 @@ from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.redact import MASK, Redactor
 from llmbot.operations.drills.drills import DRILLS, Seen, judge
 from llmbot.operations.incidents.incidents import Incidents
+from llmbot.operations.incidents.report import as_json, as_markdown
 from llmbot.operations.journal import Journal
 
 
@@ -170,3 +171,37 @@ async def test_what_waits_for_a_person_stands_among_what_was_refused(tmp_path: P
         await book.add("run.ended", **run, outcome="awaits approval", reason=why)
     (refused,) = incidents.all()[0].refused
     assert (refused.what, refused.effect) == ("runbook memory", why)
+
+
+async def test_a_disk_that_takes_writes_again_is_found_without_a_new_entry(tmp_path: Path) -> None:
+    """What the disk refused is written as soon as it can be, though nothing further happens."""
+    folder = tmp_path / "journal"
+    folder.write_text("a file where the folder should be")
+    book = journal(folder)
+    await book.add("x", number=1)
+    await book.settle()
+    assert book.failures == 2
+    folder.unlink()
+    await book.settle()
+    assert book.kept
+    assert await journal(folder).load() == 1
+
+
+async def test_an_incident_that_is_opened_again_has_passed_no_check_yet(tmp_path: Path) -> None:
+    """What was looked at and counted before tells nothing of what goes on now."""
+    book, incidents = journal(tmp_path), Incidents()
+    book.subscribe(incidents.hear)
+    await book.add("incident.opened", incident="i", severity="P1")
+    await told_of(book, "memory")
+    checks = [{"name": "status", "passed": True, "detail": "well"}]
+    await book.add("incident.closed", incident="i", checks=checks, impact={"users": 1}, lasted=7.0)
+    incident = incidents.all()[0]
+    assert "- [x] System health restored" in as_markdown(incident)
+    assert "(7.0 s)" in as_markdown(incident)
+    await book.add("incident.reopened", incident="i", reason="again")
+    text = as_markdown(incident)
+    assert "[x]" not in text
+    assert "None" not in text.partition("## Root Cause")[0]
+    assert as_json(incident)["impact"] == {}
+    await book.add("incident.closed", incident="i", checks=checks, impact={}, lasted=9.0)
+    assert "**Impact**: not known" in as_markdown(incident)

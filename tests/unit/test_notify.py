@@ -7,6 +7,7 @@ import hmac
 from pathlib import Path
 
 from llmbot.kernel.clock import ManualClock
+from llmbot.operations.incidents.incidents import Incidents
 from llmbot.operations.incidents.log import IncidentChanged
 from llmbot.operations.incidents.notify import Notice, Notifier, signed
 from llmbot.operations.journal import Journal
@@ -91,3 +92,23 @@ def test_a_post_is_signed_over_its_time_and_body() -> None:
     wanted = hmac.new(b"secret-key", stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     assert headers["X-Llmbot-Signature"] == f"sha256={wanted}"
     assert "X-Llmbot-Signature" not in signed(notice, "", 1.0)[1]
+
+
+async def test_news_that_a_kill_kept_from_the_outbox_is_told_by_the_next_life(
+    tmp_path: Path,
+) -> None:
+    """An incident that the journal has and the outbox has not is told, and told once."""
+    clock, wire = ManualClock(), Wire()
+    book = build(tmp_path, clock, wire).journal
+    await book.add("incident.opened", incident="inc-1", severity="P1")
+    for kind in ("", "incident.closed"):
+        for _ in range(2):
+            clock.advance(120)
+            life, incidents = build(tmp_path, clock, wire), Incidents()
+            life.journal.subscribe(incidents.hear)
+            await life.journal.load()
+            if kind and incidents.all()[0].open:
+                await life.journal.add(kind, incident="inc-1", checks=[], impact={})
+            life.catch_up(incidents.all())
+            await life.round()
+    assert [key.split(":")[1] for key in wire.arrived] == ["opened", "closed"]

@@ -84,7 +84,7 @@ _ROWS = (
      "datastore", "Look at the quarantine and at the disk's health."),
     ("data-mended", 17, Part.DOCUMENTS, _P0, "Damage to stored data was found and mended",
      "datastore", "Look at the quarantine and at the disk's health."),
-    ("disk-full", 18, Part.DISK, _P0, "The disk is nearly full",
+    ("disk-full", 18, Part.DISK, _P0, "The disk is nearly full or refuses",
      "disk", "Free space or move DATA_DIR and LOG_DIR."),
     ("store-refuses", 18, Part.DATABASE, _P0, "The database refuses",
      "disk", "Free space, make the data directory writable, look at the database's server."),

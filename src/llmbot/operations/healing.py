@@ -106,9 +106,15 @@ class Healing:
         """Validate with other eyes than those that raised it, then report."""
         incident = self.incident_log.current
         checks = await validate_all(self.plant, FRESH_S)
-        if incident is None or self.causes or not self.pacing.may_close(checks, self._calm_since):
+        if incident is None or self.causes:
             return
-        impact = await self.plant.impact(incident.opened_s, self.clock.wall())
+        if not self.pacing.may_close(checks, self._calm_since):
+            await self.incident_log.not_yet(checks)
+            return
+        # The wall clock may have jumped meanwhile: the span holds both of its times.
+        now, lasted_s = self.clock.wall(), self.incident_log.lasted_s()
+        since_s = min(incident.opened_s, now - lasted_s)
+        impact = await self.plant.impact(since_s, max(now, incident.opened_s + lasted_s))
         await self.incident_log.close(checks, impact)
         await self.collect(incident.id)
 

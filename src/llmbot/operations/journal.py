@@ -116,6 +116,12 @@ class Journal:
             self._tell(entry)
             return entry
 
+    async def settle(self) -> None:
+        """Try again what the disk refused; returns at once where all is kept."""
+        if self._unkept and not self._turn.locked():
+            async with self._turn:
+                await self._settle()
+
     async def _settle(self) -> None:
         """Write what is unkept; a disk that hangs holds nobody up for longer than the deadline."""
         if self._writing is None or self._writing.done():

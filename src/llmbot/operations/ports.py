@@ -187,6 +187,8 @@ class GatewayReading:
     rest_rate_limited: int
     rest_unavailable: int
     invalid_requests: int
+    rest_quiet_s: float = 0.0
+    """For how long the oldest REST call under way has had no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +335,11 @@ class Plant(Protocol):
         """Look for real, within ten seconds; may ask the outside one small thing."""
         ...
 
-    async def impact(self, since_s: float, until_s: float) -> Impact:
-        """What happened to the messages of a span, in seconds since the Unix epoch."""
+    async def impact(self, since_s: float, until_s: float) -> Impact | None:
+        """What happened to the messages of a span, in seconds since the Unix epoch.
+
+        None where the ledger cannot be read.
+        """
         ...
 
     def snapshot(self) -> Mapping[str, object]:

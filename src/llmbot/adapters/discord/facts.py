@@ -46,6 +46,8 @@ class GatewayFacts:
     rest_rate_limited: int
     rest_unavailable: int
     invalid_requests: int
+    rest_quiet_s: float
+    """For how long the oldest REST call under way has had no answer."""
 
 
 @dataclass(frozen=True, slots=True)

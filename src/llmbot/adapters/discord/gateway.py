@@ -268,6 +268,7 @@ class DiscordConnection:
             rest_rate_limited=self._http.limits.rate_limited,
             rest_unavailable=self._http.counters.unavailable,
             invalid_requests=self._http.limits.invalid_requests,
+            rest_quiet_s=self._http.quiet_s(),
         )
 
 

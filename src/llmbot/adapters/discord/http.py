@@ -122,6 +122,11 @@ class DiscordHttp(HTTPClient):
         self._clock = clock
         self._rng = rng
         self._session: aiohttp.ClientSession | None = None
+        self._asked: dict[object, float] = {}
+
+    def quiet_s(self) -> float:
+        """For how long the oldest call under way has had no answer, in seconds."""
+        return self._clock.monotonic() - min(self._asked.values()) if self._asked else 0.0
 
     async def open(self, token: str) -> None:
         """Make the session; does not speak to Discord yet."""
@@ -252,7 +257,8 @@ class DiscordHttp(HTTPClient):
         if body is not None:
             headers["Content-Type"] = "application/json"
         self.counters.requests += 1
-        began = self._clock.monotonic()
+        call = object()
+        self._asked[call] = began = self._clock.monotonic()
         try:
             async with self._live_session().request(
                 route.method,
@@ -275,6 +281,8 @@ class DiscordHttp(HTTPClient):
                 DiscordUnavailableError(f"{route.method} {route.path}: {type(failure).__name__}"),
                 may_have_happened=not isinstance(failure, aiohttp.ClientConnectorError),
             ) from None  # aiohttp's errors can hold addresses with interaction tokens
+        finally:
+            del self._asked[call]
 
     def _judged(self, reply: Reply, headers: Mapping[str, str]) -> Reply:
         if reply.status >= errors.SERVER_ERROR:

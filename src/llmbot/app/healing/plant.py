@@ -108,6 +108,7 @@ class BotPlant:
             rest_rate_limited=facts.rest_rate_limited,
             rest_unavailable=facts.rest_unavailable,
             invalid_requests=facts.invalid_requests,
+            rest_quiet_s=facts.rest_quiet_s,
         )
 
     def breakers(self) -> Mapping[str, BreakerFacts]:
@@ -214,7 +215,7 @@ class BotPlant:
         """The whole way of a message, walked for real; costs one answer of a model."""
         return await self._probes.whole_way()
 
-    async def impact(self, since_s: float, until_s: float) -> Impact:
+    async def impact(self, since_s: float, until_s: float) -> Impact | None:
         """See `Plant.impact`: of people's messages, not of tests.
 
         A span begins five seconds early, before trouble could be noticed.
@@ -226,7 +227,7 @@ class BotPlant:
         try:
             rows = await self._bot.mechanisms.database.read(work)
         except LlmbotError:
-            return Impact(0, 0, 0, 0, 0, 0)
+            return None
         messages, users, answered, noticed, dead = (int(value or 0) for value in rows[0])
         waiting = messages - answered - noticed - dead
         return Impact(messages, users, answered, noticed, dead, waiting)

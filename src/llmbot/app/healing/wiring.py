@@ -212,6 +212,7 @@ class HealingService:
         if not self._loaded:
             self._loaded = True
             await plane.journal.load()
+            plane.notifier.catch_up(plane.incidents.all())
         with contextlib.suppress(OSError):  # a sensor tells of it
             await asyncio.to_thread(prepare, bot.house.settings.storage.temp_dir)
         self._unsubscribe.append(bot.house.bus.subscribe(self._hear))

@@ -90,6 +90,10 @@ class Incident:
     impact: Mapping[str, Any] = field(default_factory=dict)
     draft: Draft | None = None
     reopened: int = 0
+    lasted_s: float | None = None
+    """Until it closed, by the monotonic clock; None while it is open."""
+    lasting: bool = False
+    """Whether it was escalated for lasting long: once, whatever restarts."""
     lines_left_out: int = 0
 
     @property
@@ -195,6 +199,7 @@ def _cause_over(incident: Incident, entry: Entry, data: Mapping[str, Any]) -> st
 
 def _escalated(incident: Incident, _: Entry, data: Mapping[str, Any]) -> str:
     incident.severity = str(data["severity"])
+    incident.lasting = incident.lasting or bool(data.get("lasting"))
     return f"Severity is now {incident.severity}: {data['reason']}"
 
 
@@ -202,12 +207,15 @@ def _closed(incident: Incident, entry: Entry, data: Mapping[str, Any]) -> str:
     incident.closed_s = entry.at_s
     incident.checks = [dict(check) for check in data["checks"]]
     incident.impact = dict(data["impact"])
+    lasted = data.get("lasted")
+    incident.lasted_s = float(lasted) if isinstance(lasted, int | float) else None
     return "Incident closed"
 
 
 def _reopened(incident: Incident, _: Entry, data: Mapping[str, Any]) -> str:
-    incident.closed_s = None
-    incident.draft = None  # it tells of less than there is now
+    incident.closed_s = incident.lasted_s = None
+    # They tell of less than there is now.
+    incident.draft, incident.checks, incident.impact = None, [], {}
     incident.reopened += 1
     return f"Opened again: {data['reason']}"
 

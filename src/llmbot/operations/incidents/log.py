@@ -10,7 +10,7 @@ from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus, Level
 from llmbot.operations.causes import Severity
 from llmbot.operations.diagnosis import Cause
-from llmbot.operations.executor import Outcome, Result
+from llmbot.operations.executor import Result
 from llmbot.operations.incidents.incidents import Incident, Incidents
 from llmbot.operations.journal import Journal
 from llmbot.operations.ports import Check, Impact
@@ -70,7 +70,8 @@ class IncidentLog:
         self._new_id = new_id
         self._known: dict[str, _Known] = {}
         self._told: dict[str, tuple[str, ...]] = {}
-        self._lasting: set[str] = set()
+        self._began: tuple[str, float] = ("", 0.0)
+        self._waits_for = ""
 
     @property
     def current(self) -> Incident | None:
@@ -78,7 +79,8 @@ class IncidentLog:
         return self._incidents.current
 
     async def update(self, causes: Sequence[Cause]) -> tuple[str, ...]:
-        """Write what changed; the names of causes that are new."""
+        """Write what changed, and what the disk refused; the names of causes that are new."""
+        await self._journal.settle()
         fresh = tuple(cause.name for cause in causes if cause.name not in self._known)
         if causes:
             incident = await self._incident_for(causes)
@@ -110,8 +112,6 @@ class IncidentLog:
             outcome=str(result.outcome),
             reason=result.reason,
         )
-        if result.outcome is Outcome.NOTHING and cause.facts.remedy:
-            self._told[cause.name] = said
 
     async def say(self, text: str) -> None:
         """Add a line to the story of the incident that goes on."""
@@ -125,14 +125,36 @@ class IncidentLog:
         await self._journal.add("incident.note", incident=key, text=text, by=by)
         return True
 
-    async def close(self, checks: Sequence[Check], impact: Impact) -> Incident | None:
-        """End the episode, with what was looked at last and what users saw."""
+    def lasted_s(self) -> float:
+        """For how long the incident goes on: a clock that jumps makes it no longer."""
+        incident, now = self.current, self._clock.monotonic()
+        if incident is None:
+            return 0.0
+        if self._began[0] != incident.id:
+            self._began = (incident.id, now - max(0.0, self._clock.wall() - incident.opened_s))
+        return now - self._began[1]
+
+    async def not_yet(self, checks: Sequence[Check]) -> None:
+        """Write once which checks keep the incident open though no cause is left."""
+        failed = "; ".join(f"{each.name}: {each.detail}" for each in checks if not each.passed)
+        names = ", ".join(each.name for each in checks if not each.passed)
+        if failed and names != self._waits_for:
+            self._waits_for = names
+            await self.say(f"Not closed yet: {failed}")
+
+    async def close(self, checks: Sequence[Check], impact: Impact | None) -> Incident | None:
+        """End the episode, with what was looked at last and what users saw, where that is known."""
         incident = self.current
         if incident is None:
             return None
+        self._waits_for = ""
         shown: list[Mapping[str, object]] = [asdict(check) for check in checks]
         await self._journal.add(
-            "incident.closed", incident=incident.id, checks=shown, impact=asdict(impact)
+            "incident.closed",
+            incident=incident.id,
+            checks=shown,
+            impact={} if impact is None else asdict(impact),
+            lasted=round(self.lasted_s(), 3),
         )
         self._tell(incident, "closed")
         return incident
@@ -195,14 +217,17 @@ class IncidentLog:
     async def _escalate(self, incident: Incident, causes: Sequence[Cause]) -> None:
         worst = min(cause.severity for cause in causes)
         reason = f"{causes[0].facts.words}"
-        lasts = self._clock.wall() - incident.opened_s > LASTING_S
-        if lasts and incident.id not in self._lasting:
-            self._lasting.add(incident.id)
+        lasts = self.lasted_s() > LASTING_S and not incident.lasting
+        if lasts:
             worst = min(worst, Severity(incident.severity).worse())
             reason = f"it lasts longer than {LASTING_S / 60:.0f} minutes"
         if worst < Severity(incident.severity):
             await self._journal.add(
-                "incident.escalated", incident=incident.id, severity=str(worst), reason=reason
+                "incident.escalated",
+                incident=incident.id,
+                severity=str(worst),
+                reason=reason,
+                lasting=lasts,
             )
             self._tell(incident, "escalated")
 

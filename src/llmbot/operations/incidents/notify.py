@@ -18,6 +18,7 @@ import orjson
 
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError
+from llmbot.operations.incidents.incidents import Incident
 from llmbot.operations.incidents.log import IncidentChanged
 from llmbot.operations.journal import Entry, Journal
 
@@ -27,6 +28,8 @@ PAUSE_FIRST_S = 2.0
 PAUSE_MAX_S = 300.0
 AGE_MAX_S = 86_400.0
 WAITING_MAX = 500
+CATCH_UP_S = 600.0
+"""Older news of an earlier life is none: a channel may be new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,18 @@ class Notifier:
         if self.channels and len(self._fresh) < WAITING_MAX:
             self._fresh.append(change)
             self._news.set()
+
+    def catch_up(self, incidents: Sequence[Incident]) -> None:
+        """Take what an earlier life wrote of incidents and did not live to queue."""
+        border = self.clock.wall() - CATCH_UP_S
+        for incident in incidents:
+            change, at = "opened", incident.opened_s
+            if incident.closed_s is not None:
+                change, at = "closed", incident.closed_s
+            told = (n for n in self._known.values() if n.incident == incident.id)
+            if at >= border and not any(n.change == change and n.at_s >= at for n in told):
+                title = incident.title()
+                self.tell(IncidentChanged(incident.id, change, incident.severity, title))
 
     @property
     def waiting(self) -> int:

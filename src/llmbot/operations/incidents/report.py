@@ -102,12 +102,16 @@ def _details(incident: Incident) -> list[str]:
         )
     else:
         words = "counted from the delivery ledger when the incident closes"
-    end = "open" if incident.closed_s is None else _iso(incident.closed_s)
-    again = f", opened again {incident.reopened} time(s)" if incident.reopened else ""
+        if not incident.open:
+            words = "not known: the delivery ledger could not be read"
+    end = "open"
+    if incident.closed_s is not None:
+        end = f"{_iso(incident.closed_s)} ({_duration(incident)} s)"
+    end += f", opened again {incident.reopened} time(s)" if incident.reopened else ""
     return [
         "## Incident Details",
         f"- **Date/Time**: {_iso(incident.opened_s)}",
-        f"- **Duration**: {_iso(incident.opened_s)} to {end} ({_duration(incident)} s{again})",
+        f"- **Duration**: {_iso(incident.opened_s)} to {end}",
         f"- **Severity**: {incident.severity}",
         f"- **Impact**: {words}",
         "",
@@ -150,7 +154,7 @@ def _root_cause(incident: Incident) -> list[str]:
         lines += [f"  - ruled out: {each}" for each in cause.ruled_out]
     if len(causes) < 2:  # noqa: PLR2004 - the template has a line for factors beside the first
         lines.append("- **Contributing Factors**: none found")
-    first = causes[0].name if causes else "none"
+    first = min(causes, key=lambda cause: cause.first_s).name if causes else "none"
     lines.append(f"- **Detection Method**: sensor `{first}`, without an operator")
     return [*lines, ""]
 
@@ -222,6 +226,8 @@ def _timeline(incident: Incident) -> list[str]:
 def _duration(incident: Incident) -> float | None:
     if incident.closed_s is None:
         return None
+    if incident.lasted_s is not None:
+        return incident.lasted_s
     return round(incident.closed_s - incident.opened_s, 3)
 
 

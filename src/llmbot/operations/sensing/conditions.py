@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from llmbot.operations.ports import Part
 
-CONDITIONS_MAX = 200
-"""More are not told apart; nothing that is well has so many."""
+CONDITIONS_MAX = 100
+"""Of one sensor: more are not told apart, and none crowds out what another one sees."""
 
 
 class Sign(StrEnum):
@@ -106,7 +106,7 @@ class Conditions:
                 self._held[key] = replace(held, seen_s=now)
             return None
         if held is None:
-            if len(self._held) >= self._max:
+            if sum(c.nature.name == nature.name for c in self._held.values()) >= self._max:
                 return None
             held = Condition(nature, finding.subject, finding.evidence, now, now, raised=False)
         due = not held.raised and now - held.since_s >= nature.raise_after_s

@@ -106,13 +106,18 @@ def documents_mended(scene: Scene) -> Iterator[Finding]:
 
 
 def disk(scene: Scene) -> Iterator[Finding]:
-    """Row 18: the disk is nearly full."""
+    """Row 18: the disk is nearly full, or refuses documents or the journal."""
     free, (alarm, calm) = scene.plant.host().disk_free_bytes, scene.settings.disk_free_bytes
     words = f"{free // 1024**2} MiB free"
     if free < alarm:
         yield Finding("disk", words)
     elif free < calm:
         yield Finding("disk", words, Sign.UNSURE)
+    for service in scene.plant.services():
+        if service.trouble and (
+            service.name == "documents" or "cannot be written" in service.trouble
+        ):
+            yield Finding(service.name, service.trouble)
 
 
 class Writes:

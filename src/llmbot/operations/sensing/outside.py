@@ -128,7 +128,7 @@ class RestCounters:
         self._last: GatewayReading | None = None
 
     def look(self, scene: Scene) -> Iterator[Finding]:
-        """Note what grew since the last look; find what grew lately."""
+        """Note what grew since the last look; find what grew lately, and calls without answer."""
         now, last = scene.plant.gateway(), self._last
         self._last = now
         if last is not None:
@@ -136,9 +136,13 @@ class RestCounters:
             self._note(scene, "rest-failed", now.rest_unavailable - last.rest_unavailable)
             self._note(scene, "rest-failed", now.rest_retries - last.rest_retries)
             self._note(scene, "unparsable", now.unparsable - last.unparsable)
+        # While our own loop stood still, nobody could see an answer.
+        if now.rest_quiet_s - scene.lag_s > scene.settings.rest_quiet_s:
+            self._note(scene, "rest-slow", 1)
         for kind, words in (
             ("rest-limited", "Discord asked for a wait (429)"),
             ("rest-failed", "calls to Discord failed and were tried again"),
+            ("rest-slow", f"calls had no answer for {scene.settings.rest_quiet_s:g} s"),
             ("unparsable", "the gateway sent what cannot be parsed"),
         ):
             found = sum(1 for _ in scene.recent_events.recent(kind, scene.settings.within_s))

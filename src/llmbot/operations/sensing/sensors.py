@@ -25,6 +25,8 @@ class SensorSettings:
     gateway_away_s: float = 1.0
     ack_age_max_s: float = 65.0
     """Discord beats every 41.25 s, and an acknowledgement may take 20 s."""
+    rest_quiet_s: float = 5.0
+    """Discord answers a call within a fraction of a second."""
     model_quiet_s: float = 10.0
     """A model that failed is called calm when so long no further call failed."""
     silent_s: float = 2.0
