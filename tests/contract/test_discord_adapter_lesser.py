@@ -6,6 +6,7 @@ import pytest
 from tests.contract.discord_adapter import client, connected, lesser, said, soon
 
 from llmbot.adapters.discord.facts import GatewayState
+from llmbot.kernel.errors import DiscordNotFoundError
 
 
 async def test_minimal_server_is_enough() -> None:
@@ -20,6 +21,13 @@ async def test_minimal_server_is_enough() -> None:
         assert (inbound.guild_id, inbound.author_name) == (7, "user 9")
         sent = await bot.rest.send(inbound.channel_id, "hi", nonce="a-1", reply_to=1001)
         assert (sent.id, sent.content) == (77, "hi")
+
+
+async def test_server_without_look_up_says_of_no_message_that_it_is_gone() -> None:
+    """Not found may mean that a path is not served; a question is not given up for that."""
+    async with lesser() as server, connected(server.base) as bot:
+        with pytest.raises(DiscordNotFoundError):
+            await bot.rest.message(5, 1001)
 
 
 async def test_server_that_does_not_name_us_before_ready() -> None:

@@ -28,6 +28,7 @@ SERVER_ERROR = 500
 REFERENCE_NEEDS_HISTORY = 160002
 """Cannot reply without permission to read message history."""
 INVALID_FORM = 50035
+UNKNOWN_MESSAGE = 10008
 UNKNOWN_INTERACTION = 10062
 UNKNOWN_WEBHOOK = 10015
 """Of an interaction: its token has ended, or it was never acknowledged."""

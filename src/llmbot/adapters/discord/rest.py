@@ -132,10 +132,10 @@ class DiscordRestAdapter:
         return sorted(found, key=lambda m: m.id)
 
     async def message(self, channel_id: int, message_id: int) -> ChannelMessage | None:
-        """See `DiscordRest.message`."""
+        """See `DiscordRest.message`; only Discord's own word for it says that one is gone."""
         route = Route("GET", _MESSAGE, channel_id=channel_id, message_id=message_id)
         reply = await self._http.call(route, deadline_s=CALL_DEADLINE_S)
-        if reply.status == errors.NOT_FOUND:
+        if reply.code == errors.UNKNOWN_MESSAGE:
             return None
         return self._readable(reply.checked(), channel_id)
 

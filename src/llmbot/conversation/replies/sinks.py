@@ -240,8 +240,7 @@ async def _find(
     question, after = None, question_id - 1
     for _ in range(_HISTORY_PAGES_MAX):
         page = await rest.history(channel_id, after=after, limit=_HISTORY_PAGE)
-        if page and page[0].id == question_id:
-            question = page[0]
+        question = next((m for m in page if m.id == question_id), question)
         parts += [Sent(m.id, m.content) for m in page if m.author_is_us and is_part(m)]
         if len(page) < _HISTORY_PAGE:
             break
