@@ -23,7 +23,7 @@ COMPILE = $(UV) pip compile -q --universal --generate-hashes --python-version 3.
 LOCK = $(COMPILE) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slower bench crash first-reply simulate mutants lock clean install install-dev drill-all soak
+.PHONY: help run test check pytest slower bench crash first-reply simulate mutants lock clean install install-dev drill-all soak
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,10 +32,15 @@ run: install ## Start the bot with its built-in simulators; operator API on port
 	@exec $(BIN)/llmbot demo --port $(PORT) --data-dir $(DATA_DIR)
 
 test: install-dev ## Run linters, type checker and tests
+	@$(MAKE) --no-print-directory -j2 check pytest
+
+check: install-dev ## Run linters and type checker alone
 	@echo "==> ruff, mypy, import-linter"
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+pytest: install-dev
 	@echo "==> pytest"
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
