@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message
 from tests.support.operators import Served, parse, serving
 
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS
-from llmbot.console.gate.gate import GateSettings
+from llmbot.console.api.problem import SECURITY_HEADERS
+from llmbot.console.dashboard.sign_in import Entrance
+from llmbot.console.gate.gate import Gate, GateSettings
 from llmbot.console.gate.roles import Role
 from llmbot.kernel.clock import ManualClock
 from llmbot.kernel.errors import SettingsError
@@ -159,6 +162,34 @@ async def test_preflights_open_nothing(tmp_path: Path) -> None:
 def bearer(token: str) -> list[tuple[str, str]]:
     """The header that carries a token."""
     return [("Authorization", f"Bearer {token}")]
+
+
+@pytest.mark.parametrize("token", ["", ADMIN])
+async def test_what_a_tab_is_shown_instead_is_strict_too(token: str) -> None:
+    """The page behind a foreign link, and the way to the sign-in, carry the strict headers."""
+
+    async def nobody(*_: object) -> None:
+        raise AssertionError
+
+    async def nothing() -> Message:
+        return {"type": "http.disconnect"}
+
+    clock, sent = ManualClock(), list[Message]()
+
+    async def keep(message: Message) -> None:
+        sent.append(message)
+
+    gate = Gate(nobody, GateSettings(token=token), clock, entrance=Entrance(clock))
+    headers = {"host": "localhost", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    headers |= {"sec-fetch-site": "none" if token else "cross-site"}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await gate({"type": "http", "method": "GET", "path": "/", "headers": raw}, nothing, keep)
+    assert sent[0]["status"] == (303 if token else 403)
+    told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    policy = "content-security-policy"
+    strict = {name.lower(): value for name, value in SECURITY_HEADERS.items()}
+    assert {**strict, policy: ""} == {name: told[name] for name in strict} | {policy: ""}
+    assert "default-src 'none'" in told[policy]
 
 
 async def test_the_token(tmp_path: Path) -> None:

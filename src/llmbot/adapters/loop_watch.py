@@ -62,8 +62,6 @@ class LoopLag:
     mean_ms: float
     """Over the last ten seconds, as `worst_ms`."""
     worst_ms: float
-    p999_ms: float
-    """Over the last minute."""
     worst_ever_ms: float
     blocked: int
     """How often a sign was late, since the start."""
@@ -116,20 +114,28 @@ class LoopWatch:
 
     def lag(self) -> LoopLag:
         """The figures now; a sign that has not come yet counts with its age."""
-        now, asked_at = self._clock.monotonic(), self._asked_at
-        signs = list(self._signs)
-        if asked_at is not None:
-            signs.append((now, max(0.0, now - asked_at)))
-        recent = [late for at, late in signs if at > now - self._settings.present_s]
-        past = sorted(late for at, late in signs if at > now - self._settings.span_s)
+        recent = self._late_s(self._settings.present_s)
         worst = max(recent, default=0.0)
         return LoopLag(
             mean_ms=1000 * sum(recent) / len(recent) if recent else 0.0,
             worst_ms=1000 * worst,
-            p999_ms=1000 * past[min(len(past) - 1, int(len(past) * 0.999))] if past else 0.0,
             worst_ever_ms=1000 * max(worst, self._worst_ever_s),
             blocked=self._blocked,
         )
+
+    def p999_ms(self) -> float:
+        """What one sign of a thousand exceeded over the last minute."""
+        past = sorted(self._late_s(self._settings.span_s))
+        return 1000 * past[min(len(past) - 1, int(len(past) * 0.999))] if past else 0.0
+
+    def _late_s(self, span_s: float) -> list[float]:
+        now, asked_at = self._clock.monotonic(), self._asked_at
+        found = [] if asked_at is None else [max(0.0, now - asked_at)]
+        for at, late in reversed(self._signs):
+            if at <= now - span_s:
+                break
+            found.append(late)
+        return found
 
     # ── on the thread ───────────────────────────────────────────────────────────────────────────
 

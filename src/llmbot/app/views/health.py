@@ -196,7 +196,8 @@ def memory_details_of(bot: Running) -> MemoryDetails:
 def performance_of(bot: Running) -> PerformanceFacts:
     """See `Views.performance`."""
     figures = bot.mechanisms.stats.performance()
-    lag = bot.operations.sensors.loop.lag()
+    loop = bot.operations.sensors.loop
+    lag = loop.lag()
     return PerformanceFacts(
         response_time=spread(figures.response),
         stages={name: spread(times) for name, times in figures.stages.items()},
@@ -211,7 +212,7 @@ def performance_of(bot: Running) -> PerformanceFacts:
         event_loop_lag=LoopFacts(
             round(lag.mean_ms),
             round(lag.worst_ms),
-            round(lag.p999_ms),
+            round(loop.p999_ms()),
             round(lag.worst_ever_ms),
             lag.blocked,
         ),

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.actions import ActionError, BusyError, UnknownTargetError, WrongOptionError
@@ -47,8 +48,11 @@ def create_api(
     clock: Clock,
     more: Sequence[APIRouter] = (),
     dashboard: Dashboard | None = None,
-) -> FastAPI:
-    """Put the routes, and `more` of them, behind the gate; nothing is read or served yet."""
+) -> tuple[FastAPI, ASGIApp]:
+    """The routes, and `more` of them, with the gate before them; nothing is read or served yet.
+
+    Only the gate may be served: it stands outside, so that whom it refuses costs nothing more.
+    """
     refusals = {
         code: {"model": ProblemShape, "content": {MEDIA_TYPE: {}}, "description": words}
         for code, words in {
@@ -92,9 +96,8 @@ def create_api(
     api.add_exception_handler(LlmbotError, _known_error)
     api.add_exception_handler(Exception, _defect)
     kept = ("/api/health/status",)
-    api.add_middleware(Fresh, clock=clock, paths=kept, age_max_s=gate.status_age_max_s)
-    api.add_middleware(Gate, settings=gate, clock=clock, guesses=guesses, entrance=entrance)
-    return api
+    fresh = Fresh(api, clock, kept, gate.status_age_max_s)
+    return api, Gate(fresh, gate, clock, guesses, entrance)
 
 
 def build_routes(api: FastAPI) -> None:

@@ -27,13 +27,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what uvicorn hands over."""
         super().__init__(*args, **kwargs)
+        self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """The first head is awaited from now on."""
         super().connection_made(transport)
-        self._await_head()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any more."""
@@ -42,32 +43,34 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head; a further head on the same connection has a time too."""
-        if self._head_timer is None and self.cycle.response_complete:
-            self._await_head()
+        if not self._in_head and self.cycle.response_complete:
+            self._in_head, self._head_bytes = True, 0
         super().data_received(data)
-        if self._head_timer is not None:
+        if self._in_head:  # most heads come whole, and need no timer
+            if self._head_timer is None:
+                self._start_timer()
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse(_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        self._head_came()
         named = _AUTHORITY.match(self.url)
         if named is not None and (b"host", named[1]) not in self.headers:
             # It counts in place of what `Host` says (RFC 9112, section 3.2.2). Where the two do not
             # agree the gate sees both, and refuses a request with two hosts.
             self.headers.append((b"host", named[1]))
         super().on_headers_complete()
+        self._head_came()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Whoever asks for a WebSocket gets an answer, and none of our log."""
 
-    def _await_head(self) -> None:
-        self._head_bytes = 0
+    def _start_timer(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_DEADLINE_S, self._refuse, _TOO_SLOW)
 
     def _head_came(self) -> None:
+        self._in_head = False
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

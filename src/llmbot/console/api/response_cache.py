@@ -56,7 +56,7 @@ class Fresh:
         kept = self._kept.get(path)
         if kept is not None and self._clock.monotonic() - kept.at_s < self._age_max_s:
             for message in kept.messages:
-                await send(_copy(message))
+                await send(message)
             return
         await self._ask(scope, receive, send)
 
@@ -65,7 +65,7 @@ class Fresh:
         messages: list[Message] = []
 
         async def keeping(message: Message) -> None:
-            messages.append(_copy(message))
+            messages.append(message)
             await send(message)
 
         await self._app(scope, receive, keeping)
@@ -75,10 +75,3 @@ class Fresh:
     def _forget(self) -> None:
         self._changes += 1
         self._kept.clear()
-
-
-def _copy(message: Message) -> Message:
-    """As it is: the gate adds its headers to what it is handed."""
-    if "headers" in message:
-        return {**message, "headers": list(message["headers"])}
-    return {**message}

@@ -46,8 +46,8 @@ class OperatorApi:
         dashboard: Dashboard | None = None,
     ) -> None:
         """Build the application; nothing listens yet. Port 0 takes a free one, and keeps it."""
-        self._api = create_api(views, desk, gate, clock, more, dashboard)
-        self._app = _marking_requests(self._api)
+        self._api, gated = create_api(views, desk, gate, clock, more, dashboard)
+        self._app = _marking_requests(gated)
         self._built: asyncio.Task[None] | None = None
         self._host = gate.host.strip("[]")
         self._port = port

@@ -22,12 +22,8 @@ async def read_body(
     receive: Receive, announced: str, bytes_max: int, deadline_s: float
 ) -> tuple[bytes, Response | None]:
     """The body, or why it is refused; `announced` is what `Content-Length` says."""
-    too_large = problem(
-        413, "body_too_large", f"A body has at most {bytes_max} bytes.", "Send less.", _CLOSE
-    )
     if not announced.isdecimal() or int(announced[:20]) > bytes_max:
-        await _drain(receive)
-        return b"", too_large
+        return b"", await _too_large(receive, bytes_max)
     body = bytearray()
     try:
         async with asyncio.timeout(deadline_s):
@@ -39,8 +35,7 @@ async def read_body(
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(body) > bytes_max:
-                    await _drain(receive)
-                    return b"", too_large
+                    return b"", await _too_large(receive, bytes_max)
     except TimeoutError:
         return b"", problem(
             408,
@@ -52,8 +47,8 @@ async def read_body(
     return bytes(body), None
 
 
-async def _drain(receive: Receive) -> None:
-    """Read on for a moment: who still sends when the socket is closed never sees the refusal."""
+async def _too_large(receive: Receive, bytes_max: int) -> Response:
+    """The refusal, after reading on for a moment: who still sends would never see it."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
             left = DRAIN_BYTES
@@ -61,4 +56,6 @@ async def _drain(receive: Receive) -> None:
                 message = await receive()
                 left -= len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    return
+                    break
+    words = f"A body has at most {bytes_max} bytes."
+    return problem(413, "body_too_large", words, "Send less.", _CLOSE)

@@ -14,12 +14,12 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from math import ceil
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,6 +35,7 @@ LIVENESS = "/api/health/live"
 """The one path that needs no token: a process manager has none."""
 
 CLIENTS_MAX = 1000
+NAMES_MAX = 64
 SLOW_DOWN_S = (0.25, 0.5, 1.0, 2.0)
 """Waits after the first, second … wrong token of one address; the last for all that follow."""
 
@@ -43,6 +44,8 @@ _HOST = re.compile(
 )
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _OUR_OWN_PAGES = frozenset({b"same-origin", b"none"})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_SECURITY = tuple((name.lower().encode(), told.encode()) for name, told in SECURITY_HEADERS.items())
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 
 
@@ -165,6 +168,8 @@ class Gate:
         self._throttle = Throttle(
             clock, per_second=settings.requests_per_second, burst=settings.requests_burst
         )
+        # The same few names come thousands of times.
+        self._host_allowed = lru_cache(NAMES_MAX)(self._is_ours)
         self.refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -178,22 +183,23 @@ class Gate:
             return
         refusal = self._foreign(scope) or self._too_many(scope) or await self._unknown(scope)
         body = b""
-        if refusal is None:
+        if refusal is None and _has_body(scope):
             length, settings = _single(scope, b"content-length") or "0", self._settings
             body, refusal = await read_body(
                 receive, length, settings.body_bytes_max, settings.body_deadline_s
             )
+            receive = _replay(body, receive)
         if refusal is not None:
             self.refused += 1
-            await refusal(scope, receive, send)
+            await refusal(scope, receive, _secured(send))
             return
-        await self._app(_as_json(scope, body), _replay(body, receive), _secured(send))
+        await self._app(_as_json(scope, body), receive, _secured(send))
 
     # ── from which page ─────────────────────────────────────────────────────────────────────────
 
     def _foreign(self, scope: Scope) -> Response | None:
         host = _single(scope, b"host")
-        if host is None or not self._host_allowed(host, scope):
+        if host is None or not self._host_allowed(host, scope.get("server")):
             return problem(
                 403,
                 "foreign_host",
@@ -218,7 +224,7 @@ class Gate:
             )
         return None
 
-    def _host_allowed(self, host: str, scope: Scope) -> bool:
+    def _is_ours(self, host: str, server: tuple[str, int] | None) -> bool:
         match = _HOST.fullmatch(host)
         if match is None:
             return False
@@ -226,7 +232,7 @@ class Gate:
         port = int(match["port"]) if match["port"] else None
         if host.lower() in self._settings.trusted_hosts or name in self._settings.trusted_hosts:
             return True
-        address, bound_port = scope.get("server") or ("", None)
+        address, bound_port = server or ("", None)
         if port is not None and port != bound_port:
             return False
         if name in _LOOPBACK_NAMES or name == self._settings.host.strip("[]").lower():
@@ -318,6 +324,11 @@ def _same_place(origin: bytes, host: str) -> bool:
     return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
 
 
+def _has_body(scope: Scope) -> bool:
+    """Whether a body comes (RFC 9112, section 6.3); without one nothing has to be waited for."""
+    return any(name in _FRAMING for name, _ in scope["headers"])
+
+
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
@@ -347,9 +358,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 def _secured(send: Send) -> Send:
     async def secured(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
+            headers = message.get("headers", ())
+            there = {name for name, _ in headers}
+            ours = [pair for pair in _SECURITY if pair[0] not in there]
+            message = {**message, "headers": [*headers, *ours]}
         await send(message)
 
     return secured
