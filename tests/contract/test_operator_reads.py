@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.support.operators import House, parse, service, serving
 from tests.support.waiting import PATIENCE_S
 
+from llmbot.app.drill_desk import DrillDesk
 from llmbot.app.lifecycle.supervisor import ServiceState
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS
+from llmbot.console.api.drills import drill_routes
+from llmbot.console.api.incidents import incident_routes
+from llmbot.console.api.links import LINKS
 from llmbot.console.api.problem import SECURITY_HEADERS
+from llmbot.console.api.runbooks import runbook_routes
 from llmbot.console.api.server import OperatorApi
 from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import Health, Life, PartView, judge
@@ -223,6 +229,23 @@ async def test_openapi_names_every_route(tmp_path: Path) -> None:
             assert operation["summary"]
     ids = [op["operationId"] for path in document["paths"].values() for op in path.values()]
     assert len(ids) == len(set(ids))
+
+
+async def test_openapi_links_what_leads_to_what(tmp_path: Path) -> None:
+    """Each link leads to an operation that is offered, and hands over what that one takes."""
+
+    def desk() -> NoReturn:
+        raise AssertionError
+
+    drills = DrillDesk(tmp_path, simulated=True)
+    more = (incident_routes(desk), runbook_routes(desk), drill_routes(desk, drills))
+    async with serving(tmp_path, more=more) as served:
+        paths = (await served.call("/openapi.json")).json()["paths"]
+    for (method, path), (to_method, to_path), takes in LINKS:
+        then = paths[to_path][to_method]
+        link = paths[path][method]["responses"]["200"]["links"][then["operationId"]]
+        assert (link["operationId"], link.get("parameters", {})) == (then["operationId"], takes)
+        assert set(takes) == {each["name"] for each in then.get("parameters", ())}
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:

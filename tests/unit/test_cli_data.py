@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from llmbot.console.cli.main import main
 from llmbot.conversation.ledger.schema import MIGRATIONS
 from llmbot.kernel.clock import SystemClock
 from llmbot.kernel.ids import this_owner
+from llmbot.operations.audit.files import tail, verify
 from llmbot.storage.database.backups import DatabaseBackups
 from llmbot.storage.database.opening import open_database
 from llmbot.storage.documents.writer import Saving
@@ -69,6 +71,19 @@ def test_a_damaged_document_is_recovered_with_the_bot_down(run: Run) -> None:
     assert settings_now() == 5
     assert (Path("data") / found["quarantined"]).read_text() == "{"
     assert any("Data validation failed" in line for line in found["told"])
+
+
+def test_what_is_changed_with_the_bot_down_stands_in_the_audit(run: Run) -> None:
+    """Each act leaves one record, a failed one too; looking leaves none, and the chain holds."""
+    run("data", "validate-all")
+    assert not Path("data/audit").exists()
+    run("data", "recover", "settings.json")
+    run("data", "restore", "settings.json", "--at", "2001-01-01T00:00:00Z")
+    done, failed = tail(Path("data/audit"), 10)
+    assert (done.act.who, done.act.via, done.act.action) == ("shell", "cli", "datastore/recover")
+    assert (done.act.target, done.outcome, done.after["valid"]) == ("settings.json", "done", True)
+    assert (failed.act.action, failed.outcome) == ("datastore/restore", "failed")
+    assert verify(Path("data/audit")).whole
 
 
 def test_the_settings_go_back_one_version(run: Run) -> None:
@@ -154,11 +169,15 @@ async def test_the_database_goes_back_to_a_copy(run: Run) -> None:
     at = "2100-01-01T00:00:00Z"
     lock = acquire(Path("data"), this_owner(), clock)
     try:
-        assert run("data", "restore", "llmbot.db", "--at", at)[0] != 0
+        restore = ("data", "restore", "llmbot.db", "--at", at)
+        assert (await asyncio.to_thread(run, *restore))[0] != 0
     finally:
         lock.release()
-    code, found = run("data", "restore", "llmbot.db", "--at", at)
+    code, found = await asyncio.to_thread(run, *restore)
     assert code == 0
+    record = tail(Path("data/audit"), 1)[0]
+    assert (record.act.action, record.act.target) == ("datastore/restore", "llmbot.db")
+    assert (record.act.options, record.outcome) == ({"at": at}, "done")
     assert (Path("data") / found["putAside"]).exists()
     assert run("data", "recover", "llmbot.db")[0] == 1
 

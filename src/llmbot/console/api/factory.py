@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +19,7 @@ from llmbot.console.actions import ActionError, BusyError, UnknownTargetError, W
 from llmbot.console.api.actions import act_routes, caller_of
 from llmbot.console.api.admin import admin_routes
 from llmbot.console.api.health import health_routes
+from llmbot.console.api.links import declare_links
 from llmbot.console.api.measured import measured_routes
 from llmbot.console.api.metrics import figure_routes
 from llmbot.console.api.models import ProblemShape
@@ -64,7 +66,7 @@ def create_api(
             429: "too many requests at once",
         }.items()
     }
-    api = FastAPI(
+    api = _Documented(
         title="llmbot operator API",
         version=views.version,
         openapi_url="/openapi.json",
@@ -98,6 +100,14 @@ def create_api(
     kept = ("/api/health/status",)
     fresh = Fresh(api, clock, kept, gate.status_age_max_s)
     return api, Gate(fresh, gate, clock, guesses, entrance)
+
+
+class _Documented(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document, with what FastAPI cannot tell: which operation leads to which."""
+        if self.openapi_schema is None:
+            declare_links(super().openapi())
+        return super().openapi()
 
 
 def build_routes(api: FastAPI) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -96,9 +97,9 @@ class DataDesk:
         local = self.entry.local(self.data_dir)
         facts = running(local)
         if name == DATABASE:
-            return self._database(local.data_dir, verb, at_s)
+            return self._database(local.data_dir, verb, at, at_s)
         if facts is None:
-            return self._alone(local.data_dir, verb, name, at_s)
+            return self._alone(local.data_dir, verb, name, at)
         path = f"/api/admin/datastore/{verb}/{quote(name, safe='/')}".rstrip("/")
         return Remote(facts.http_address, local.token).ask(
             "GET" if verb == LIST else "POST",
@@ -108,34 +109,29 @@ class DataDesk:
             deadline_s=_DEADLINE_S,
         )
 
-    def _database(self, data_dir: Path, verb: str, at_s: float | None) -> dict[str, Any]:
-        from llmbot.console.documents_told import database_copy_told  # noqa: PLC0415 - see `main.py`
-        from llmbot.kernel.ids import this_owner  # noqa: PLC0415 - as above
+    def _database(self, data_dir: Path, verb: str, at: str, at_s: float | None) -> dict[str, Any]:
+        from llmbot.console.cli.data_alone import change_alone  # noqa: PLC0415 - see `main.py`
+        from llmbot.console.documents_told import database_copy_told  # noqa: PLC0415 - as above
         from llmbot.storage.database.backups import DatabaseBackups  # noqa: PLC0415 - as above
-        from llmbot.storage.instance import acquire  # noqa: PLC0415 - as above
 
         if verb == "versions":
             copies = DatabaseBackups(data_dir / "backups", SystemClock()).copies()
             return {"file": DATABASE, "versions": [database_copy_told(copy) for copy in copies]}
         if verb != "restore" or at_s is None:
             raise CommandError("Of the database there are `versions` and, bot down, `restore`.")
-        lock = acquire(data_dir, this_owner(), SystemClock())
-        try:
-            return self.entry.restore_database(data_dir, at_s)
-        finally:
-            lock.release()
+        restore = partial(self.entry.restore_database, data_dir, at_s)
+        return change_alone(data_dir, verb, DATABASE, at, restore)
 
-    def _alone(self, data_dir: Path, verb: str, name: str, at_s: float | None) -> dict[str, Any]:
-        from llmbot.console.documents_alone import CHANGING, alone  # noqa: PLC0415 - see `main.py`
-        from llmbot.kernel.ids import this_owner  # noqa: PLC0415 - as above
+    def _alone(self, data_dir: Path, verb: str, name: str, at: str) -> dict[str, Any]:
+        from llmbot.console.cli.data_alone import change_alone  # noqa: PLC0415 - see `main.py`
+        from llmbot.console.documents_alone import CHANGING, alone  # noqa: PLC0415 - as above
         from llmbot.storage.documents.kinds import UnknownDocumentError  # noqa: PLC0415 - as above
-        from llmbot.storage.instance import acquire  # noqa: PLC0415 - as above
 
         shelf = self.entry.shelf(data_dir)
 
         def work() -> dict[str, Any]:
             try:
-                return alone(shelf, verb, name, at_s)
+                return alone(shelf, verb, name, wall_s(at) if at else None)
             except UnknownDocumentError as error:
                 known = ", ".join(error.known) or "none"
                 words = f"There is no document of this name; known: {known}."
@@ -145,11 +141,7 @@ class DataDesk:
 
         if verb not in CHANGING:
             return work()
-        lock = acquire(data_dir, this_owner(), SystemClock())
-        try:
-            return work()
-        finally:
-            lock.release()
+        return change_alone(data_dir, verb, name, at, work)
 
 
 def wall_s(text: str) -> float:
