@@ -25,6 +25,8 @@ CONNECTIONS_MAX = 1000
 # both close at the same time, a request is lost.
 KEEP_ALIVE_S = 20
 STOP_GRACE_S = 2
+BUILD_AFTER_S = 10.0
+"""The routes take a third of a second of the processor, which a start needs for its first reply."""
 
 _IN_REQUEST: ContextVar[bool] = ContextVar("in a request", default=False)
 
@@ -47,7 +49,8 @@ class OperatorApi:
     ) -> None:
         """Build the application; nothing listens yet. Port 0 takes a free one, and keeps it."""
         self._api, gated = create_api(views, desk, gate, clock, more, dashboard)
-        self._app = _marking_requests(gated)
+        self._app = self._serving(gated)
+        self._asked = asyncio.Event()
         self._built: asyncio.Task[None] | None = None
         self._host = gate.host.strip("[]")
         self._port = port
@@ -88,9 +91,28 @@ class OperatorApi:
         # Signals belong to whoever runs the bot; uvicorn would take them for itself.
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
         self._server = server
-        building = asyncio.to_thread(build_routes, self._api)
-        self._built = asyncio.create_task(building, name="operator API routes")
+        self._built = asyncio.create_task(self._build(), name="operator API routes")
         self._task = asyncio.create_task(server.serve(sockets=[listener]), name="operator API")
+
+    async def _build(self) -> None:
+        """At the first request, else when a start has had its time: those who wait come first."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BUILD_AFTER_S):
+                await self._asked.wait()
+        await asyncio.to_thread(build_routes, self._api)
+
+    def _serving(self, app: ASGIApp) -> ASGIApp:
+        """Let a request wait for the routes, and what it sets going know that it waits."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            if self._built is not None and not self._built.done():
+                self._asked.set()
+                # Not as an error of this request: it builds what is missing itself then.
+                await asyncio.wait((self._built,))
+            _IN_REQUEST.set(True)
+            await app(scope, receive, send)
+
+        return serve
 
     async def stop(self) -> None:
         """Answer what is being asked, then close.
@@ -101,6 +123,7 @@ class OperatorApi:
         server, task, built = self._server, self._task, self._built
         self._server = self._task = self._built = None
         if built is not None:
+            self._asked.set()
             await asyncio.gather(built, return_exceptions=True)
         if server is None or task is None:
             return
@@ -124,13 +147,3 @@ class OperatorApi:
     def trouble(self) -> str:
         """Why nobody is served, if so."""
         return "" if self._task is not None and not self._task.done() else "does not listen"
-
-
-def _marking_requests(app: ASGIApp) -> ASGIApp:
-    """Let whatever a request sets going know that a request waits for it."""
-
-    async def marked(scope: Scope, receive: Receive, send: Send) -> None:
-        _IN_REQUEST.set(True)
-        await app(scope, receive, send)
-
-    return marked
