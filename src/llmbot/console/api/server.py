@@ -27,6 +27,8 @@ KEEP_ALIVE_S = 20
 STOP_GRACE_S = 2
 BUILD_AFTER_S = 10.0
 """The routes take a third of a second of the processor, which a start needs for its first reply."""
+BUILDING = "operator API routes"
+"""The name of the task that puts them together."""
 
 _IN_REQUEST: ContextVar[bool] = ContextVar("in a request", default=False)
 
@@ -91,7 +93,7 @@ class OperatorApi:
         # Signals belong to whoever runs the bot; uvicorn would take them for itself.
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
         self._server = server
-        self._built = asyncio.create_task(self._build(), name="operator API routes")
+        self._built = asyncio.create_task(self._build(), name=BUILDING)
         self._task = asyncio.create_task(server.serve(sockets=[listener]), name="operator API")
 
     async def _build(self) -> None:
