@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import typer
 
 from llmbot.app.fault_ports import FAULTS
+from llmbot.console.cli.drills import span
 from llmbot.console.drills.acts import ACTS
 from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.causes import CAUSES
@@ -72,3 +74,16 @@ def test_scores_are_told_by_drill_with_their_slowest_times() -> None:
     slow = replace(SEEN, mended_s=30.0)
     table = as_table([judge(DRILL, SEEN), judge(DRILL, slow)], 1_800_000_000.0)
     assert "| model-503 | 3 | 2 | 2 | 2.0 | 20.0 |" in table
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60", 60.0), ("60s", 60.0), ("1.5m", 90.0)])
+def test_how_long_a_drill_lasts_is_told_in_seconds_or_minutes(text: str, seconds: float) -> None:
+    """`--for 60s` is what an operator types."""
+    assert span(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "60h", "soon", "0.5s"])
+def test_a_drill_lasts_a_second_at_least(text: str) -> None:
+    """What is no time is refused with the forms that are."""
+    with pytest.raises(typer.BadParameter, match="60s"):
+        span(text)

@@ -16,7 +16,7 @@ from llmbot.operations.executor import Mode, Order, Outcome
 from llmbot.operations.guardrails import RailSettings
 from llmbot.operations.journal import Entry
 from llmbot.operations.ports import Act, Check, Effect, HostReading, Part, Verb
-from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
+from llmbot.operations.runbook import BY_HAND, Go, Ready, Runbook, Situation, Step
 
 FREE = RailSettings(
     runs_max=10_000, runs_per_cause_max=10_000, cool_down_success_s=0, cool_down_failure_s=0
@@ -362,3 +362,11 @@ async def test_a_given_approval_is_used_at_once(tmp_path: Path) -> None:
     assert hand.performed[-1][1].verb is Verb.RESTART_BOT
     clock.advance(5)
     assert await run(house, what) is Outcome.REFUSED
+
+
+async def test_a_dry_run_by_hand_claims_no_condition(tmp_path: Path) -> None:
+    """While all is well, a runbook that a person tries says who asked, and not that it is bad."""
+    house = plane(tmp_path, ManualClock(), RecordingHand(ManualClock()), SetPlant())
+    what = Order(RUNBOOKS["memory"], BY_HAND, (), "", by="operator", dry=True)
+    result = await house.executor.run(what, unwell=frozenset(), confirmed=lambda: True)
+    assert (result.outcome, result.reason) == (Outcome.TOLD, "a person asks for it")

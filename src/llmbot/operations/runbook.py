@@ -13,7 +13,11 @@ from enum import StrEnum
 from llmbot.kernel.clock import Clock
 from llmbot.operations.ports import Act, Check, Part, Plant
 
-__all__ = ["Go", "Ready", "Runbook", "Situation", "Step"]
+__all__ = ["BY_HAND", "Go", "Ready", "Runbook", "Situation", "Step"]
+
+
+BY_HAND = "by hand"
+"""Stands for the cause where a person runs a runbook and no cause asks for it."""
 
 
 class Go(StrEnum):

@@ -17,7 +17,7 @@ from llmbot.operations.executor import Order, Result
 from llmbot.operations.incidents.incidents import Incident
 from llmbot.operations.journal import Entry
 from llmbot.operations.ports import Check, Part
-from llmbot.operations.runbook import Runbook
+from llmbot.operations.runbook import BY_HAND, Runbook
 
 RUNS_MAX = 200
 _STEPS_MAX = 60
@@ -172,7 +172,7 @@ class BotDesk:
         incident = plane.incidents.current
         order = Order(
             runbook,
-            "by hand" if cause is None else cause.name,
+            BY_HAND if cause is None else cause.name,
             (target,) if target else subjects,
             "" if incident is None else incident.id,
             by=by,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -29,6 +30,7 @@ Live = Annotated[bool, typer.Option("--live", help="Break a live bot that people
 Own = Annotated[bool, typer.Option("--own-demo", help="Start a demo for it, and end it.")]
 
 FIGURES = Path("docs/figures.md")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|)")
 
 
 def told(verdict: Verdict) -> str:
@@ -63,6 +65,19 @@ async def _run_all(
             verdicts.append(await runner.run(drill, for_s))
             say(verdicts[-1])
     return verdicts
+
+
+def span(text: str) -> float:
+    """Seconds from `60`, `60s` or `1m`, at least one.
+
+    Raises:
+        typer.BadParameter: it is none of these.
+    """
+    found = _SPAN.fullmatch(text)
+    seconds = 0.0 if found is None else float(found[1]) * (60 if found[2] == "m" else 1)
+    if seconds < 1:
+        raise typer.BadParameter(f"{text!r} is no time such as 60, 60s or 1m")
+    return seconds
 
 
 def _say(data_dir: Path, verdict: Verdict) -> None:
@@ -113,8 +128,12 @@ class _Ground:
         def kill() -> None:
             os.kill(running_or_fail(local).pid, signal.SIGKILL)
 
+        bot = Remote(facts.http_address, local.token)
+        incident = bot.ask("GET", "/api/diagnosis")["incident"]
+        if incident is not None:
+            raise CommandError(f"Incident {incident} goes on; nothing is broken on purpose now.")
         simulators = Remote(facts.simulator_address) if facts.simulator_address else None
-        return DrillRunner(Remote(facts.http_address, local.token), simulators, kill, SystemClock())
+        return DrillRunner(bot, simulators, kill, SystemClock())
 
 
 def drill_commands(entry: Entry) -> typer.Typer:
@@ -133,7 +152,8 @@ def drill_commands(entry: Entry) -> typer.Typer:
         name: Annotated[str, typer.Argument(help="Its name; `llmbot drill list` shows all.")],
         *,
         for_s: Annotated[
-            float | None, typer.Option("--for", help="Seconds that the fault lasts.", min=1)
+            float | None,
+            typer.Option("--for", help="How long the fault lasts, as 60, 60s or 1m.", parser=span),
         ] = None,
         rounds: Rounds = 1,
         own: Own = False,

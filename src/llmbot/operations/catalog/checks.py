@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmbot.operations.ports import Check, Part
-from llmbot.operations.runbook import Go, Precheck, Ready, Situation, Validate
+from llmbot.operations.runbook import BY_HAND, Go, Precheck, Ready, Situation, Validate
 from llmbot.resilience.breaker_facts import BreakerState
 
 
@@ -16,9 +16,10 @@ def only_told(reason: str) -> Precheck:
     return precheck
 
 
-async def at_once(_: Situation) -> Ready:
-    """The condition itself is reason enough."""
-    return Ready(Go.ACT, "the condition lasts")
+async def at_once(situation: Situation) -> Ready:
+    """The condition itself is reason enough; where there is none, a person asked."""
+    asked = situation.cause == BY_HAND
+    return Ready(Go.ACT, "a person asks for it" if asked else "the condition lasts")
 
 
 def probed(part: Part) -> Validate:
