@@ -370,3 +370,31 @@ async def test_an_incident_escalates_once_for_lasting_whatever_restarts(tmp_path
             await rounds(house, clock, 1)
     (incident,) = house.incidents.all()
     assert (incident.severity, incident.lasting) == ("P1", True)
+
+
+async def test_a_service_that_does_not_start_is_named_while_the_chat_is_off(tmp_path: Path) -> None:
+    """Recovery mode is no reason to see nothing: the failed service is the incident's cause."""
+    plant = SetPlant(is_draining=True)
+    broken = ServiceReading("workers", ("database",), "failed", "", "no room", 0)
+    plant.service_readings = [plant.service_readings[0], broken]
+    house, clock, hand = build(tmp_path, plant)
+    await rounds(house, clock, 4)
+    (incident,) = house.incidents.all()
+    assert (incident.first_cause, incident.open) == ("service-failed", True)
+    assert hand.performed == []
+
+
+async def test_a_broken_run_is_ended_when_it_can_be_and_blinds_nobody_before(
+    tmp_path: Path,
+) -> None:
+    """An earlier life's run waits for the services; what is wrong is seen meanwhile."""
+    plant = SetPlant(is_draining=True, database_error="no space")
+    house, clock, _ = build(tmp_path, plant)
+    facts = {"runbook": "disk", "cause": "store-refuses", "subjects": [], "incident": ""}
+    await house.journal.add("run.started", run="run-1", by="automation", **facts)
+    await rounds(house, clock, 4)
+    assert {cause.name for cause in house.healing.causes} == {"store-refuses"}
+    assert set(house.executor.open_runs()) == {"run-1"}
+    plant.is_draining, plant.database_error = False, ""
+    await rounds(house, clock, 2)
+    assert house.executor.open_runs() == {}

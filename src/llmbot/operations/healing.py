@@ -71,7 +71,9 @@ class Healing:
         self._calm_since = None if self.causes else self._calm_since or now
         if self._busy is not None and not self._busy.done():
             return
-        if fresh and self.incident_log.current is not None:
+        if self._broken_runs():
+            self._begin(self._end_broken_runs(), "end broken runs")
+        elif fresh and self.incident_log.current is not None:
             self._begin(self.collect(self.incident_log.current.id), "collect metrics")
         elif not self.rails.killed and (
             over := self.executor.standing.causes() - {cause.name for cause in self.causes}
@@ -81,6 +83,14 @@ class Healing:
             self._begin(self._treat(cause), f"treat {cause.name}")
         elif self._calm(now) and self.incident_log.current is not None:
             self._begin(self._close(), "close the incident")
+
+    def _broken_runs(self) -> bool:
+        """Whether an earlier life left runs open that can be ended now."""
+        under_way = self.rails.running or self.plant.draining()
+        return bool(self.executor.open_runs()) and not under_way
+
+    async def _end_broken_runs(self) -> None:
+        await self.executor.recover()
 
     def _calm(self, now: float) -> bool:
         return self._calm_since is not None and now - self._calm_since >= CALM_S

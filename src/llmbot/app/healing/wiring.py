@@ -243,14 +243,8 @@ class HealingService:
         return "" if journal.kept else f"the journal cannot be written: {journal.last_error}"
 
     async def _run(self) -> None:
-        plane = self.plane
-        if plane is None:
-            return
-        if plane.executor.open_runs():
-            while plane.plant.draining():
-                await plane.healing.clock.sleep(0.2)
-            await plane.executor.recover()
-        await plane.healing.run()
+        if self.plane is not None:
+            await self.plane.healing.run()
 
     def _hear(self, published: Published) -> None:
         if self.plane is None:

@@ -178,9 +178,10 @@ def poison(scene: Scene) -> Iterator[Finding]:
 
 
 def services(scene: Scene) -> Iterator[Finding]:
-    """Row 22: a service has failed; those stopped for its sake are its consequence."""
-    if scene.plant.draining():
-        return
+    """Row 22: a service has failed; those stopped for its sake are its consequence.
+
+    Also while the bot starts: what does not start keeps it there, with the chat off.
+    """
     for service in scene.plant.services():
         if service.state == "failed":
             yield Finding(service.name, service.last_error or "failed")
