@@ -9,7 +9,13 @@ from tests.support.control_plane import Plane, plane
 from tests.support.plant import MIB, RecordingHand, SetPlant, breaker, opened
 
 from llmbot.kernel.clock import ManualClock, SystemClock
-from llmbot.kernel.events import BreakerChanged, DuplicateMessage, ModelAnswered, ModelFailed
+from llmbot.kernel.events import (
+    BreakerChanged,
+    DuplicateMessage,
+    ModelAnswered,
+    ModelFailed,
+    WorkRecovered,
+)
 from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.causes import CAUSES
 from llmbot.operations.guardrails import RailSettings
@@ -398,3 +404,15 @@ async def test_a_broken_run_is_ended_when_it_can_be_and_blinds_nobody_before(
     plant.is_draining, plant.database_error = False, ""
     await rounds(house, clock, 2)
     assert house.executor.open_runs() == {}
+
+
+async def test_who_waited_for_a_killed_bot_makes_no_slowness_of_its_own(tmp_path: Path) -> None:
+    """The late answers of a new life are the kill's consequence and get no remedy of their own."""
+    plant = SetPlant(p95_ms=20_000)
+    house, clock, hand = build(tmp_path, plant)
+    house.bus.publish(WorkRecovered(4, 0, unclean=True))
+    await rounds(house, clock, 60)
+    (incident,) = house.incidents.all()
+    assert list(incident.causes) == ["unclean-end"]
+    assert incident.causes["unclean-end"].consequences == ["slow-responses"]
+    assert hand.performed == []

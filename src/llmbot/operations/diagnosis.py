@@ -50,8 +50,9 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "gateway-dropped": frozenset({"messages-missed"}),
     "discord-rest": frozenset({"discord-breaker", "command-failed"}) | _SLOW,
     "discord-breaker": frozenset({"command-failed"}) | _SLOW,
-    "unclean-end": frozenset({"messages-missed", "gateway-dropped"}),
-    "service-failed": frozenset({"task-died"}),
+    # Who asked meanwhile waited for the next life, or for the service.
+    "unclean-end": frozenset({"messages-missed", "gateway-dropped"}) | _SLOW,
+    "service-failed": frozenset({"task-died"}) | _SLOW,
     "locks": frozenset({"locks-broken"}) | _SLOW,
     **{name: frozenset({"dead-letters"}) | _SLOW for name in _MODEL_TROUBLE},
 }
