@@ -370,3 +370,16 @@ async def test_a_dry_run_by_hand_claims_no_condition(tmp_path: Path) -> None:
     what = Order(RUNBOOKS["memory"], BY_HAND, (), "", by="operator", dry=True)
     result = await house.executor.run(what, unwell=frozenset(), confirmed=lambda: True)
     assert (result.outcome, result.reason) == (Outcome.TOLD, "a person asks for it")
+
+
+async def test_a_clock_that_is_set_back_keeps_no_approval_alive(tmp_path: Path) -> None:
+    """An approval holds for ten minutes of any clock: set back by an hour, it is a no."""
+    clock = ManualClock()
+    house = plane(tmp_path, clock, RecordingHand(clock), SetPlant(), settings=FREE)
+    await house.approvals.ask("memory: restart-bot", "memory")
+    await house.approvals.give("memory", "operator")
+    assert house.approvals.has("memory: restart-bot")
+    clock.now_wall -= 3600
+    clock.advance(900)
+    assert not house.approvals.has("memory: restart-bot")
+    assert house.approvals.open() == ()

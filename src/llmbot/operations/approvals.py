@@ -48,9 +48,12 @@ class Approvals:
                 self._open.pop(what, None)
 
     def open(self) -> tuple[Approval, ...]:
-        """Every question that is not expired, given or not."""
+        """Every question that is not expired, given or not.
+
+        A clock that was set back makes none last longer: what was asked later than now is a no.
+        """
         now = self._clock.wall()
-        return tuple(each for each in self._open.values() if each.expires_s > now)
+        return tuple(e for e in self._open.values() if e.asked_s <= now < e.expires_s)
 
     async def ask(self, what: str, runbook: str) -> None:
         """Ask once; asked again while it is open, nothing changes."""
@@ -70,8 +73,7 @@ class Approvals:
 
     def has(self, what: str) -> bool:
         """Whether a person said yes and that still holds."""
-        found = self._open.get(what)
-        return found is not None and bool(found.given_by) and found.expires_s > self._clock.wall()
+        return any(each.what == what and each.given_by for each in self.open())
 
     async def use(self, what: str) -> None:
         """An approval is for one time."""
@@ -80,6 +82,6 @@ class Approvals:
 
     async def expire(self) -> None:
         """Record what nobody answered in time: it counts as *no*."""
-        now = self._clock.wall()
-        for what in [w for w, each in self._open.items() if each.expires_s <= now]:
+        valid = {each.what for each in self.open()}
+        for what in [what for what in self._open if what not in valid]:
             await self._journal.add("approval.expired", what=what, meaning="no")
