@@ -416,3 +416,17 @@ async def test_who_waited_for_a_killed_bot_makes_no_slowness_of_its_own(tmp_path
     assert list(incident.causes) == ["unclean-end"]
     assert incident.causes["unclean-end"].consequences == ["slow-responses"]
     assert hand.performed == []
+
+
+async def test_a_late_answer_hides_no_model_that_its_breaker_holds_back(tmp_path: Path) -> None:
+    """What was said before the quota was gone ends after it: the model is unwell all the same."""
+    plant = SetPlant(breaker_facts={"gemini:one": opened(breaker("gemini:one"))})
+    plant.probes = lambda part, _: part is not Part.MODEL
+    house, clock, _ = build(tmp_path, plant)
+    house.bus.publish(failed("one", "model_rate_limited"))
+    house.bus.publish(ModelAnswered(2, "gemini", "one", "stop", 10, 20, 1, 1))
+    await rounds(house, clock, 40)
+    assert {cause.name for cause in house.healing.causes} == {"model-quota-minute"}
+    plant.breaker_facts = {"gemini:one": breaker("gemini:one")}
+    await rounds(house, clock, 8)
+    assert house.healing.causes == ()

@@ -15,16 +15,22 @@ _WORDLESS = frozenset({"model_blocked", "model_empty"})
 
 
 def _failing(scene: Scene, codes: frozenset[str]) -> Iterator[tuple[str, ModelStanding]]:
-    """Models whose last call failed so: lately, or still held back for it."""
+    """Models whose last call failed so: lately, or still held back for it.
+
+    An answer that was under way when the others failed is no sign of health: what its own breaker
+    holds back is unwell.
+    """
     breakers, waits = scene.plant.breakers(), scene.plant.waits()
     for name, standing in scene.recent_events.models.items():
-        if standing.failing_since is None or standing.code not in codes:
+        if standing.code not in codes:
             continue
-        own = (breakers.get(name), breakers.get(name.partition(":")[0]))
+        names = [name] if standing.failing_since is None else [name, name.partition(":")[0]]
+        own = (breakers[each] for each in names if each in breakers)
         held_open = name in waits or any(
-            breaker is not None and breaker.state is not BreakerState.CLOSED and not breaker.held
-            for breaker in own
+            breaker.state is not BreakerState.CLOSED and not breaker.held for breaker in own
         )
+        if standing.failing_since is None and not held_open:
+            continue
         if held_open or scene.now_s - standing.failed_at <= scene.settings.model_quiet_s:
             yield name, standing
 
