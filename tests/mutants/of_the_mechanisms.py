@@ -265,15 +265,15 @@ MUTANTS = (
     Mutant(
         "nobody's answer counts as a yes",
         "operations/approvals.py",
-        "found is not None and bool(found.given_by) and found.expires_s",
-        "found is not None and found.expires_s",
+        "each.what == what and each.given_by for each",
+        "each.what == what for each",
         _GUARDS,
     ),
     Mutant(
         "a yes holds for ever",
         "operations/approvals.py",
-        "bool(found.given_by) and found.expires_s > self._clock.wall()",
-        "bool(found.given_by)",
+        " < e.expires_s)",
+        ")",
         _GUARDS,
     ),
     Mutant(

@@ -53,7 +53,7 @@ class Approvals:
         A clock that was set back makes none last longer: what was asked later than now is a no.
         """
         now = self._clock.wall()
-        return tuple(e for e in self._open.values() if e.asked_s <= now < e.expires_s)
+        return tuple(e for e in self._open.values() if e.asked_s - 1.0 <= now < e.expires_s)
 
     async def ask(self, what: str, runbook: str) -> None:
         """Ask once; asked again while it is open, nothing changes."""
