@@ -170,14 +170,33 @@ async def test_every_post_to_admin_leaves_one_record(tmp_path: Path) -> None:
         ):
             await served.call(path, "POST", body=body)
         records = served.records()
-        assert [(record.act.action, record.outcome) for record in records] == [
-            ("gc", "done"),
-            ("gc", "refused"),
-            ("no/such/action", "refused"),
-            ("queue/status", "refused"),
-            ("restart", "done"),
+        assert [(r.act.action, r.act.target, r.outcome) for r in records] == [
+            ("gc", "", "done"),
+            ("gc", "", "refused"),
+            ("unknown", "no/such/action", "refused"),
+            ("unknown", "queue/status", "refused"),
+            ("restart", "", "done"),
         ]
         assert verify(served.audit.directory).whole
+
+
+async def test_no_secret_gets_into_the_audit(tmp_path: Path) -> None:
+    """A key that somebody pastes where a name or a reason belongs is nowhere in the record."""
+    key = "AIza" + "SyA1234567890abcdefghijklmnopqrstuvw"
+    async with serving(tmp_path) as served:
+        for path, body in (
+            (f"/api/admin/{key}", b""),
+            (f"/api/admin/circuit/reset/{key}", b""),
+            (f"/api/admin/circuit/trip/{key}", b"no JSON"),
+            ("/api/admin/gc", f'{{"reason": "{key}"}}'.encode()),
+        ):
+            await served.call(path, "POST", body=body)
+        actions = [record.act.action for record in served.records()]
+        assert actions == ["unknown", "circuit/reset", "circuit/trip", "gc"]
+        shown = await served.call("/api/admin/audit")
+        assert shown.status == 200
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "audit").iterdir())
+    assert key.encode() not in kept
 
 
 async def test_gets_never_act(tmp_path: Path) -> None:

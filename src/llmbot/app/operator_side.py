@@ -67,7 +67,7 @@ class OperatorSide:
         """
         settings, bus, clock = house.settings, house.bus, house.clock
         self._house = house
-        self._audit = AuditTrail(settings.storage.data_dir / DIRECTORY, clock, bus)
+        self._audit = AuditTrail(settings.storage.data_dir / DIRECTORY, clock, bus, house.redactor)
         self._actions = BotActions(ask_restart)
         self._sensors = Sensors(Host(), settings.storage.data_dir, bus, clock)
         self._recent_calls = RecentCalls(clock, bus)

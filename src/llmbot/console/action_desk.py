@@ -81,13 +81,13 @@ class ActionDesk:
         """
         return await self._own(self._timed(spec, f"test/{spec.name}", asked), spec)
 
-    async def refused(self, action: str, who: Caller, code: str, detail: str) -> str:
+    async def refused(self, action: str, target: str, who: Caller, code: str, detail: str) -> str:
         """Record what was asked for and never became an action; its id in the audit.
 
         Raises:
             StoreUnavailableError: too many records could not be written already.
         """
-        act = await self._audit.begin(who.name, who.via, action[:200])
+        act = await self._audit.begin(who.name, who.via, action, target[:200])
         await self._audit.end(act, Ended("refused", code, detail[:500]))
         return act.id
 

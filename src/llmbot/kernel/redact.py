@@ -7,6 +7,8 @@ and keys) are scrubbed by value as well, whatever their shape.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 MASK = "[secret]"
 SCRUB_LENGTH_MAX = 20_000
@@ -49,3 +51,14 @@ class Redactor:
         text, shaped = _SHAPES.subn(MASK, text)
         self.found += shaped
         return text
+
+
+def scrub_all(value: Any, scrub: Callable[[str], str]) -> Any:
+    """The same with every text in it scrubbed, those in mappings and lists too."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, Mapping):
+        return {str(key): scrub_all(each, scrub) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrub_all(each, scrub) for each in value]
+    return value

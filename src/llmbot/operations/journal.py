@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from llmbot.kernel.clock import Clock
+from llmbot.kernel.redact import scrub_all
 
 __all__ = ["Entry", "Journal"]
 
@@ -106,7 +107,7 @@ class Journal:
                 "n": self._number,
                 "at": round(self._clock.wall(), 3),
                 "kind": kind,
-                "data": _scrubbed(data, self._scrub),
+                "data": scrub_all(data, self._scrub),
                 "prev": self._last,
             }
             entry, line = _seal(body)
@@ -245,16 +246,6 @@ def _read(line: bytes, previous: str | None) -> Entry | str | None:
     if previous is not None and body["prev"] != previous:
         return f"a line before {body['n']} is missing"
     return entry
-
-
-def _scrubbed(value: Any, scrub: Scrub) -> Any:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, Mapping):
-        return {str(key): _scrubbed(each, scrub) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_scrubbed(each, scrub) for each in value]
-    return value
 
 
 def _sync_folder(folder: Path) -> None:

@@ -84,7 +84,7 @@ def _add(
 
 def _acting(desk: ActionDesk, spec: ActionSpec) -> Endpoint:
     async def act(request: Request, target: str) -> Response:
-        request.state.action = f"{spec.name}/{target}".rstrip("/")
+        request.state.action = spec.name, target
         options = await _options(request, spec)
         outcome = await desk.perform(spec, Asked(target, options), caller_of(request))
         return _answer(

@@ -40,6 +40,7 @@ from llmbot.kernel.errors import (
 )
 
 PROBLEMS_SHOWN_MAX = 20
+UNKNOWN_ACTION = "unknown"
 _GAP = re.compile(r"\{[\w:]+\}")
 
 
@@ -221,11 +222,11 @@ async def _refuse(
     asked = request.method == "POST" and request.url.path.startswith("/api/admin/")
     if asked and "auditId" not in told:
         desk: ActionDesk = request.app.state.desk
-        action = getattr(request.state, "action", "") or request.url.path.removeprefix(
-            "/api/admin/"
-        )
+        # What is no action of ours is no name of one: it would be a label of the figures.
+        nothing = UNKNOWN_ACTION, request.url.path.removeprefix("/api/admin/")
+        action, target = getattr(request.state, "action", nothing)
         try:
-            told["auditId"] = await desk.refused(action, caller_of(request), code, detail)
+            told["auditId"] = await desk.refused(action, target, caller_of(request), code, detail)
         except StoreUnavailableError:
             told["auditId"] = None  # the audit says so itself, as a part of the bot's health
     return problem(status, code, detail, remedy, headers, **told)

@@ -21,6 +21,7 @@ from typing import ClassVar, TypeVar
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import StoreUnavailableError
 from llmbot.kernel.events import EventBus, Level
+from llmbot.kernel.redact import Redactor, scrub_all
 from llmbot.operations.audit.files import MEND, AuditFiles
 from llmbot.operations.audit.lines import Act, line_of
 
@@ -85,8 +86,11 @@ class Ended:
 class AuditTrail:
     """The audit of one bot; opened before the first act, closed after the last."""
 
-    def __init__(self, directory: Path, clock: Clock, bus: EventBus) -> None:
-        """Keep it in `directory`; nothing is read or written yet."""
+    def __init__(
+        self, directory: Path, clock: Clock, bus: EventBus, redactor: Redactor | None = None
+    ) -> None:
+        """Keep it in `directory`, without secrets; nothing is read or written yet."""
+        self._scrub = (redactor or Redactor()).scrub
         self._files = AuditFiles(directory)
         self._clock = clock
         self._bus = bus
@@ -157,9 +161,9 @@ class AuditTrail:
             id=secrets.token_hex(8),
             who=who,
             via=via,
-            action=action,
-            target=target,
-            options=options or {},
+            action=self._scrub(action),
+            target=self._scrub(target),
+            options=scrub_all(options or {}, self._scrub),
             began_s=self._clock.wall(),
         )
         try:
@@ -179,9 +183,9 @@ class AuditTrail:
             act,
             outcome=ended.outcome,
             code=ended.code,
-            detail=ended.detail,
-            before=ended.before,
-            after=ended.after,
+            detail=self._scrub(ended.detail),
+            before=scrub_all(ended.before, self._scrub),
+            after=scrub_all(ended.after, self._scrub),
             duration_ms=ended.duration_ms,
         )
         self._bus.publish(
