@@ -90,9 +90,10 @@ class Wire:
                 script = self._scripts.popleft() if self._scripts else (response(500, b"{}"),)
                 if not await self._play(script, reader, writer):
                     break
-        except ConnectionError:
-            self.left.set()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # a caller may leave at any time, also before all of its request came
         finally:
+            self.left.set()
             writer.close()
 
     async def _request(self, reader: asyncio.StreamReader) -> Asked | None:
@@ -112,8 +113,7 @@ class Wire:
         """Whether the connection may serve again."""
         for step in script:
             if step is Act.HANG:
-                if not await reader.read(1):
-                    self.left.set()
+                await reader.read(1)
                 return False
             if step is Act.CUT:
                 linger = struct.pack("ii", 1, 0)
