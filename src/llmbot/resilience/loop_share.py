@@ -21,7 +21,7 @@ class LoopShareSettings:
     least: int = 2
     start: int = 4
     most: int = 32
-    late_s: float = 0.008
+    late_s: float = 0.015
     """A loop later than this has too much to do."""
     decrease: float = 0.7
     """What is left of the share after a late sign."""
