@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from tests.support.control_plane import Plane, plane
+from tests.support.operators import AuditInMemory, recording_desk
 from tests.support.plant import RecordingHand, SetPlant
 
 from llmbot.app.healing.desk import BotDesk
@@ -97,9 +98,10 @@ def house(tmp_path: Path) -> Plane:
     return plane(tmp_path, clock, RecordingHand(clock), SetPlant())
 
 
-def client(desk: Desk) -> httpx2.AsyncClient:
+def client(desk: Desk, audit: AuditInMemory | None = None) -> httpx2.AsyncClient:
     """The routes, asked in the same loop."""
     api = FastAPI()
+    api.state.desk = recording_desk(audit or AuditInMemory())
     api.include_router(incident_routes(lambda: desk))
     api.include_router(runbook_routes(lambda: desk))
     transport = httpx2.ASGITransport(app=api)
@@ -140,6 +142,28 @@ async def test_the_kill_switch_refuses_a_run_by_hand_too(house: Plane) -> None:
         assert refused.json()["refused"]["kill switch"] == "stop"
         await api.post("/api/runbooks/kill", json={})
         assert (await api.post("/api/runbooks/disk/run", json={})).status_code == 200
+
+
+async def test_what_people_do_to_the_control_plane_is_in_the_audit(house: Plane) -> None:
+    """Runs, approvals, switches and notes are recorded by who asked, as in the journal."""
+    await house.journal.add("incident.opened", incident="inc-1", severity="P1")
+    audit = AuditInMemory()
+    async with client(PlaneDesk(house), audit) as api:
+        await api.post("/api/runbooks/disk/run", json={"dryRun": True})
+        await api.post("/api/runbooks/disk/approve")
+        await api.post("/api/runbooks/kill", json={"reason": "stop"})
+        await api.post("/api/runbooks/pause", json={"reason": "a test", "minutes": 2})
+        await api.post("/api/incidents/last/note", json={"text": "seen"})
+        await api.post("/api/runbooks/none/run", json={})
+    assert audit.told() == [
+        ("loopback", "runbook/run", "disk", "done"),
+        ("loopback", "runbook/approve", "disk", "done"),
+        ("loopback", "runbook/kill", "", "done"),
+        ("loopback", "runbook/pause", "", "done"),
+        ("loopback", "incident/note", "inc-1", "done"),
+    ]
+    assert audit.acts[2][0].options == {"reason": "stop"}
+    assert "loopback" in as_markdown(house.incidents.all()[0])
 
 
 async def test_a_pause_ends_when_its_minutes_are_over(house: Plane) -> None:

@@ -226,8 +226,16 @@ async def test_every_action_asks_for_its_role(tmp_path: Path) -> None:
                 assert answer.status == (200 if role >= spec.role else 403), (path, role)
             unknown = await served.call("/api/admin/no/such", "POST", bearer(token))
             assert unknown.status == (404 if role is Role.ADMIN else 403)
-        done = {record.act.who for record in served.records()}
+        records = served.records()
+        done = {record.act.who for record in records if record.outcome == "done"}
         assert done == {"admin token", "operator token"}
+        denied = [record for record in records if record.code == "role_missing"]
+        lacking = {(r.act.who, r.act.action, r.act.target) for r in denied}
+        assert {
+            ("viewer token", spec.name, "") for spec in ADMIN_ACTIONS if not spec.target
+        } <= lacking
+        assert ("viewer token", "circuit/reset", "gemini") in lacking
+        assert ("viewer token", "unknown", "no/such") in lacking
 
 
 def test_every_harm_needs_an_administrator() -> None:

@@ -49,8 +49,8 @@ from llmbot.console.views import CheckView, ConfigView, Life, PartView, ServiceV
 from llmbot.kernel.clock import Clock, SystemClock
 from llmbot.kernel.events import EventBus
 from llmbot.operations.audit.files import tail
-from llmbot.operations.audit.lines import AuditRecord
-from llmbot.operations.audit.trail import AuditTrail
+from llmbot.operations.audit.lines import Act, AuditRecord
+from llmbot.operations.audit.trail import AuditTrail, Ended
 from llmbot.resilience.mutex import Mutexes
 from tests.support.waiting import PATIENCE_S
 
@@ -314,3 +314,35 @@ async def serving(
         await api.stop()
         await desk.close()
         await audit.close()
+
+
+@dataclass(slots=True)
+class AuditInMemory:
+    """An audit that forgets nothing until the test ends (`console.action_desk.Audit`)."""
+
+    acts: list[tuple[Act, Ended]] = field(default_factory=list)
+
+    async def begin(
+        self,
+        who: str,
+        via: str,
+        action: str,
+        target: str = "",
+        options: Mapping[str, object] | None = None,
+    ) -> Act:
+        """See `Audit`."""
+        return Act(f"act-{len(self.acts)}", who, via, action, target, options or {})
+
+    async def end(self, act: Act, ended: Ended) -> None:
+        """See `Audit`."""
+        self.acts.append((act, ended))
+
+    def told(self) -> list[tuple[str, str, str, str]]:
+        """Who, what, on what, and how it ended."""
+        return [(act.who, act.action, act.target, ended.outcome) for act, ended in self.acts]
+
+
+def recording_desk(audit: AuditInMemory) -> ActionDesk:
+    """A desk for routes that are served without the whole API."""
+    clock = SystemClock()
+    return ActionDesk(Hands(), audit, Mutexes(clock, EventBus(clock)), clock)

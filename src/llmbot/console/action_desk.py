@@ -7,14 +7,14 @@ does is not known here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 from llmbot.console.actions import ActionError, Actions, ActionSpec, Asked, BusyError, Done
 from llmbot.console.gate.roles import Caller
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import DefectError, FencedError, LlmbotError
+from llmbot.kernel.errors import DefectError, FencedError, LlmbotError, RefusedError
 from llmbot.operations.audit.lines import Act
 from llmbot.operations.audit.trail import Ended
 from llmbot.resilience.mutex import Mutexes
@@ -22,6 +22,8 @@ from llmbot.resilience.mutex import Mutexes
 __all__ = ["ActionDesk", "Audit", "Outcome"]
 
 CLOSE_GRACE_S = 10.0
+
+T = TypeVar("T")
 
 
 class Audit(Protocol):
@@ -90,6 +92,36 @@ class ActionDesk:
         act = await self._audit.begin(who.name, who.via, action, target[:200])
         await self._audit.end(act, Ended("refused", code, detail[:500]))
         return act.id
+
+    async def record(
+        self,
+        action: str,
+        target: str,
+        who: Caller,
+        work: Callable[[], Awaitable[T]],
+        options: Mapping[str, object] | None = None,
+    ) -> T:
+        """Do what is no action of the list, of the control plane for example, and record it.
+
+        Raises:
+            BaseException: what `work` raises, recorded as failed or refused.
+        """
+        act = await self._audit.begin(who.name, who.via, action, target, options)
+        began, ended = self._clock.monotonic(), Ended("failed", "cancelled")
+        try:
+            result = await work()
+            ended = Ended("done")
+        except LlmbotError as error:
+            refused = isinstance(error, BusyError | RefusedError) or error.blame == "operator"
+            ended = Ended("refused" if refused else "failed", error.code, str(error))
+            raise
+        except Exception as error:
+            ended = Ended("failed", "defect", type(error).__name__)
+            raise
+        finally:
+            took_ms = round((self._clock.monotonic() - began) * 1000)
+            await self._audit.end(act, replace(ended, duration_ms=took_ms))
+        return result
 
     async def close(self) -> None:
         """Let what is under way end within a grace; the rest is cancelled."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, Path
@@ -19,6 +19,7 @@ from llmbot.console.api.problem import MEDIA_TYPE
 from llmbot.console.gate.roles import LOOPBACK, Caller
 
 Endpoint = Callable[..., Coroutine[Any, Any, Response]]
+T = TypeVar("T")
 
 Target = Annotated[str, Path(min_length=1, max_length=300)]
 _PROBLEMS = {
@@ -45,6 +46,19 @@ def caller_of(request: Request) -> Caller:
     """Who calls, as the gate has recognised."""
     caller = request.scope.get("state", {}).get("caller")
     return caller if isinstance(caller, Caller) else LOOPBACK
+
+
+async def recorded(
+    request: Request,
+    action: str,
+    target: str,
+    work: Callable[[str], Awaitable[T]],
+    options: Mapping[str, object] | None = None,
+) -> T:
+    """Do what is no action of the list by the name of who asked for it, and record it."""
+    desk: ActionDesk = request.app.state.desk
+    who = caller_of(request)
+    return await desk.record(action, target, who, lambda: work(who.name), options)
 
 
 def _add(

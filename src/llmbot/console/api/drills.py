@@ -8,8 +8,10 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, Path
 from pydantic import Field
 from pydantic.alias_generators import to_camel
+from starlette.requests import Request
 from starlette.responses import Response
 
+from llmbot.console.api.actions import recorded
 from llmbot.console.api.incidents import DoneShape
 from llmbot.console.api.models import Body, ProblemShape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
@@ -104,16 +106,30 @@ def drill_routes(faults: Callable[[], Faults], drills: Drills) -> APIRouter:
         responses=unknown,
         response_model=DoneShape,
     )
-    async def run(name: Name) -> DoneShape:
-        await drills.begin(name)
+    async def run(name: Name, request: Request) -> DoneShape:
+        await recorded(request, "drill/run", name, lambda _: drills.begin(name))
         return DoneShape(detail=f"{name} runs; its score stands in the list when it has ended")
 
+    _fault_routes(routes, faults, unknown)
+    return routes
+
+
+def _fault_routes(
+    routes: APIRouter,
+    faults: Callable[[], Faults],
+    unknown: dict[int | str, dict[str, Any]],
+) -> None:
     @routes.put("/{name}", summary="Switch one on", responses=unknown, response_model=DoneShape)
-    async def begin(name: Name, body: FaultBody) -> DoneShape | Response:
+    async def begin(name: Name, body: FaultBody, request: Request) -> DoneShape | Response:
         if name not in faults().known:
             return _unknown(faults())
-        try:
+
+        async def work(_: str) -> None:
             await faults().begin(name, body.seconds, live=body.live)
+
+        options = {"seconds": body.seconds, "live": body.live}
+        try:
+            await recorded(request, "drill/fault-on", name, work, options)
         except LlmbotError as error:
             return problem(409, error.code, str(error), error.remedy)
         except OSError as error:
@@ -121,13 +137,11 @@ def drill_routes(faults: Callable[[], Faults], drills: Drills) -> APIRouter:
         return DoneShape(detail=f"{name} is on for {body.seconds:g} s")
 
     @routes.delete("/{name}", summary="Switch one off", responses=unknown, response_model=DoneShape)
-    async def end(name: Name) -> DoneShape | Response:
+    async def end(name: Name, request: Request) -> DoneShape | Response:
         if name not in faults().known:
             return _unknown(faults())
-        await faults().end(name)
+        await recorded(request, "drill/fault-off", name, lambda _: faults().end(name))
         return DoneShape(detail=f"{name} is off")
-
-    return routes
 
 
 def _unknown(faults: Faults) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +16,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from llmbot.console.action_desk import ActionDesk
-from llmbot.console.actions import ActionError, BusyError, UnknownTargetError, WrongOptionError
+from llmbot.console.actions import (
+    ADMIN_ACTIONS,
+    ActionError,
+    BusyError,
+    UnknownTargetError,
+    WrongOptionError,
+)
 from llmbot.console.api.actions import act_routes, caller_of
 from llmbot.console.api.admin import admin_routes
 from llmbot.console.api.health import health_routes
@@ -30,6 +37,7 @@ from llmbot.console.dashboard.sections import offered
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.dashboard.sign_in import Entrance
 from llmbot.console.gate.gate import Gate, GateSettings, Guesses
+from llmbot.console.gate.roles import Caller
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import (
@@ -100,7 +108,30 @@ def create_api(
     api.add_exception_handler(Exception, _defect)
     kept = ("/api/health/status",)
     fresh = Fresh(api, clock, kept, gate.status_age_max_s)
-    return api, Gate(fresh, gate, clock, guesses, entrance)
+    return api, Gate(fresh, gate, clock, guesses, entrance, partial(_denied, desk))
+
+
+async def _denied(desk: ActionDesk, who: Caller, path: str, words: str) -> str | None:
+    return await _recorded(desk, *_meant(path), who, "role_missing", words)
+
+
+def _meant(path: str) -> tuple[str, str]:
+    """Action and target of a path; what is no action of ours would be a label of the figures."""
+    rest = path.removeprefix("/api/admin/")
+    for spec in ADMIN_ACTIONS:
+        if rest == spec.name or (spec.target and rest.startswith(f"{spec.name}/")):
+            return spec.name, rest[len(spec.name) + 1 :]
+    return UNKNOWN_ACTION, rest
+
+
+async def _recorded(
+    desk: ActionDesk, action: str, target: str, who: Caller, code: str, words: str
+) -> str | None:
+    """The id of a refusal in the audit; None where that says so itself, as a part of health."""
+    try:
+        return await desk.refused(action, target, who, code, words)
+    except StoreUnavailableError:
+        return None
 
 
 class _Documented(FastAPI):
@@ -225,10 +256,8 @@ async def _refuse(
         # What is no action of ours is no name of one: it would be a label of the figures.
         nothing = UNKNOWN_ACTION, request.url.path.removeprefix("/api/admin/")
         action, target = getattr(request.state, "action", nothing)
-        try:
-            told["auditId"] = await desk.refused(action, target, caller_of(request), code, detail)
-        except StoreUnavailableError:
-            told["auditId"] = None  # the audit says so itself, as a part of the bot's health
+        who = caller_of(request)
+        told["auditId"] = await _recorded(desk, action, target, who, code, detail)
     return problem(status, code, detail, remedy, headers, **told)
 
 

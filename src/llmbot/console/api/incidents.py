@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import Field
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from llmbot.console.api.actions import recorded
 from llmbot.console.api.models import Body, ProblemShape, Shape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
 from llmbot.console.desk import Desk
@@ -128,9 +130,15 @@ def _one_incident(routes: APIRouter, desk: GetDesk) -> None:
         responses=unknown,
         response_model=DoneShape,
     )
-    async def note(key: Key, body: NoteBody) -> DoneShape | Response:
+    async def note(key: Key, body: NoteBody, request: Request) -> DoneShape | Response:
         found = desk().incident(key)
-        if found is None or not await desk().note(found.id, body.text, "operator"):
+        if found is None:
+            return _unknown(desk())
+
+        async def work(who: str) -> bool:
+            return await desk().note(found.id, body.text, who)
+
+        if not await recorded(request, "incident/note", found.id, work):
             return _unknown(desk())
         return DoneShape(detail=f"noted with {found.id}")
 

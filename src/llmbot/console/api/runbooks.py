@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import Field
+from starlette.requests import Request
 from starlette.responses import Response
 
+from llmbot.console.api.actions import recorded
 from llmbot.console.api.incidents import DoneShape, GetDesk
 from llmbot.console.api.models import Body, ProblemShape, Shape
 from llmbot.console.api.problem import MEDIA_TYPE, problem
@@ -71,6 +74,13 @@ def runbook_routes(desk: GetDesk) -> APIRouter:
         found = _find(desk(), name)
         return _unknown(desk()) if found is None else describe(found, desk())
 
+    _acting_routes(routes, desk, unknown)
+    return routes
+
+
+def _acting_routes(
+    routes: APIRouter, desk: GetDesk, unknown: dict[int | str, dict[str, Any]]
+) -> None:
     @routes.post(
         "/{name}/run",
         summary="Run it by hand, or tell what it would do",
@@ -80,11 +90,18 @@ def runbook_routes(desk: GetDesk) -> APIRouter:
         },
         response_model=RunShape,
     )
-    async def run(name: Name, body: RunBody, response: Response) -> RunShape | Response:
+    async def run(
+        name: Name, body: RunBody, request: Request, response: Response
+    ) -> RunShape | Response:
         found = _find(desk(), name)
         if found is None:
             return _unknown(desk())
-        result = await desk().run(found, body.target, "operator", dry=body.dry_run)
+
+        async def work(who: str) -> Result:
+            return await desk().run(found, body.target, who, dry=body.dry_run)
+
+        options = {"target": body.target, "dryRun": body.dry_run}
+        result = await recorded(request, "runbook/run", name, work, options)
         shape = shape_of(result)
         response.status_code = 200 if shape.success else 409
         return shape
@@ -95,15 +112,18 @@ def runbook_routes(desk: GetDesk) -> APIRouter:
         responses=unknown,
         response_model=DoneShape,
     )
-    async def approve(name: Name) -> DoneShape | Response:
+    async def approve(name: Name, request: Request) -> DoneShape | Response:
         found = _find(desk(), name)
         if found is None:
             return _unknown(desk())
-        given = await desk().approve(found.name, "operator")
-        await desk().return_to_use(found.name, "operator")
-        return DoneShape(detail=f"approved: {'; '.join(given)}" if given else "nothing was asked")
 
-    return routes
+        async def work(who: str) -> Sequence[str]:
+            given = await desk().approve(found.name, who)
+            await desk().return_to_use(found.name, who)
+            return given
+
+        given = await recorded(request, "runbook/approve", name, work)
+        return DoneShape(detail=f"approved: {'; '.join(given)}" if given else "nothing was asked")
 
 
 def _rail_routes(routes: APIRouter, desk: GetDesk) -> None:
@@ -118,14 +138,18 @@ def _rail_routes(routes: APIRouter, desk: GetDesk) -> None:
         return dict(desk().rails())
 
     @routes.post("/kill", summary="Throw the kill switch, or with no reason put it back")
-    async def kill(body: ReasonBody) -> DoneShape:
-        await desk().kill(body.reason, "operator")
+    async def kill(body: ReasonBody, request: Request) -> DoneShape:
+        said = {"reason": body.reason}
+        await recorded(request, "runbook/kill", "", lambda who: desk().kill(body.reason, who), said)
         return DoneShape(detail=body.reason or "automation may act again")
 
     @routes.post("/pause", summary="Pause what is automatic, or with no reason go on")
-    async def pause(body: PauseBody) -> DoneShape:
+    async def pause(body: PauseBody, request: Request) -> DoneShape:
         for_s = None if body.minutes is None else 60 * body.minutes
-        await desk().pause(body.reason, "operator", for_s)
+        said = {"reason": body.reason, "minutes": body.minutes}
+        await recorded(
+            request, "runbook/pause", "", lambda who: desk().pause(body.reason, who, for_s), said
+        )
         return DoneShape(detail=body.reason or "the pause is over")
 
 

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
@@ -44,6 +44,7 @@ _HOST = re.compile(
 )
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _OUR_OWN_PAGES = frozenset({b"same-origin", b"none"})
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _SECURITY = tuple((name.lower().encode(), told.encode()) for name, told in SECURITY_HEADERS.items())
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
@@ -133,6 +134,10 @@ class Guesses:
         return SLOW_DOWN_S[min(count, len(SLOW_DOWN_S)) - 1]
 
 
+Denied = Callable[[Caller, str, str], Awaitable[str | None]]
+"""Takes caller, path and words; gives the id of what was recorded."""
+
+
 class Entrance(Protocol):
     """How browsers get in beside the token; see `dashboard.entrance`."""
 
@@ -159,8 +164,13 @@ class Gate:
         clock: Clock,
         guesses: Guesses | None = None,
         entrance: Entrance | None = None,
+        denied: Denied | None = None,
     ) -> None:
-        """Stand before `app`; `guesses` are shared with whoever else takes tokens."""
+        """Stand before `app`; `guesses` are shared with whoever else takes tokens.
+
+        `denied` is told who asked for what another role may do.
+        """
+        self._denied = denied
         self._app = app
         self._settings = settings
         self._guesses = guesses or Guesses(settings.tokens, clock)
@@ -260,12 +270,12 @@ class Gate:
                 return _no_token(given=bool(given))
             needed = needed_role(scope["method"], scope["path"])
             if caller.role < needed:
-                return problem(
-                    403,
-                    "role_missing",
-                    f"This needs the role {needed.label}; the {caller.name} has less.",
-                    "Use a token of that role.",
-                )
+                words = f"This needs the role {needed.label}; the {caller.name} has less."
+                more: dict[str, str | None] = {}
+                if self._denied is not None and scope["method"] not in _READING:
+                    more["auditId"] = await self._denied(caller, scope["path"], words)
+                remedy = "Use a token of that role."
+                return problem(403, "role_missing", words, remedy, None, **more)
         scope.setdefault("state", {})["caller"] = caller
         return None
 
