@@ -6,15 +6,17 @@ import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from tests.support.here import Here, bot_here, empty_directory
 from tests.support.operators import House, service, serving
 
 from llmbot.app.cli_entry import AppEntry
 from llmbot.app.lifecycle.supervisor import ServiceState
 from llmbot.console.actions import ADMIN_ACTIONS, TESTS, ActionError, UnknownTargetError
-from llmbot.console.cli.main import command_words, main
+from llmbot.console.cli.main import build, command_words, main
 from llmbot.console.cli.operate import words_of
 from llmbot.console.view_list import VIEWS
 
@@ -27,6 +29,13 @@ COMMANDS_OF_THEIR_OWN = {
     "/metrics": ("metrics", "prometheus"),
 }
 """Views whose commands do more than show the answer."""
+
+WITHOUT_JSON = {
+    *("run", "demo", "simulate", "restart", "version", "chat", "config example"),
+    *("drill list", "drill run", "drill all", "loadtest", "metrics prometheus"),
+    *("fault on", "fault off", "fault clear"),
+}
+"""Commands that ask no bot, run for minutes, or have a form of their own."""
 
 
 @pytest.fixture
@@ -57,6 +66,20 @@ async def test_the_command_line_equals_the_api(tmp_path: Path) -> None:
         of_all = words[-1] == "all" and words[:-1] in commands
         assert words in commands or of_all, spec.name
     assert {("test", spec.name) for spec in TESTS} <= commands
+
+
+def test_commands_print_json_for_scripts() -> None:
+    """All do that ask a bot for something, but those that run for minutes or end the bot."""
+    below: list[tuple[str, Any]] = [("", typer.main.get_command(build(AppEntry())))]
+    lacking: set[str] = set()
+    while below:
+        words, command = below.pop()
+        has_json = any("--json" in parameter.opts for parameter in command.params)
+        if words and getattr(command, "invoke_without_command", True) and not has_json:
+            lacking.add(words)
+        children = getattr(command, "commands", {})
+        below += [(f"{words} {name}".strip(), child) for name, child in children.items()]
+    assert lacking == WITHOUT_JSON
 
 
 async def test_views_tell_what_the_api_tells(here: Here) -> None:

@@ -36,6 +36,14 @@ def show_json(found: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 
+def show_done(done: dict[str, Any], *, as_json: bool) -> None:
+    """What was done, in words or as the API told it."""
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(done["detail"])
+
+
 def add_explain(cli: typer.Typer, entry: Entry) -> None:
     """`llmbot explain`."""
     find = finder(entry)
@@ -116,7 +124,8 @@ def _report_commands(incidents: typer.Typer, find: Find) -> None:
     def note(
         key: Key,
         text: Annotated[str, typer.Argument(help="What to note.")],
+        as_json: AsJson = False,
         data_dir: DataDir = None,
     ) -> None:
         done = find(data_dir).ask("POST", f"/api/incidents/{key}/note", {"text": text})
-        typer.echo(done["detail"])
+        show_done(done, as_json=as_json)

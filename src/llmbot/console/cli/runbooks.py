@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from llmbot.console.cli.client import Entry
-from llmbot.console.cli.incidents import AsJson, DataDir, Find, finder, show_json
+from llmbot.console.cli.incidents import AsJson, DataDir, Find, finder, show_done, show_json
 
 Name = Annotated[str, typer.Argument(help="Name of the runbook; `llmbot runbook list` shows all.")]
 _CONFLICT = 409
@@ -31,7 +31,7 @@ def runbook_commands(entry: Entry) -> typer.Typer:
             typer.echo(f"{each['name']:<20}  {each['title']}{mark}{asks}")
 
     @books.command("show", help="One runbook: its steps, and what the guard rails say of it.")
-    def show(name: Name, data_dir: DataDir = None) -> None:
+    def show(name: Name, as_json: AsJson = True, data_dir: DataDir = None) -> None:  # noqa: ARG001 - it has no other form
         show_json(find(data_dir).ask("GET", f"/api/runbooks/{name}"))
 
     _people_commands(books, find)
@@ -44,23 +44,32 @@ def _run_command(books: typer.Typer, find: Find) -> None:
         name: Name,
         target: Annotated[str, typer.Option(help="What it is run for.")] = "",
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell, do nothing.")] = False,
+        as_json: AsJson = False,
         data_dir: DataDir = None,
     ) -> None:
         body = {"target": target, "dryRun": dry_run}
         path = f"/api/runbooks/{name}/run"
         found = find(data_dir).ask("POST", path, body, accept=(_CONFLICT,), deadline_s=180.0)
-        typer.echo(f"{found['outcome']}: {found['reason']}")
-        for act in found["acts"]:
-            typer.echo(f"  {'would do' if dry_run else 'did'}: {act}")
-        for rail, reason in found["refused"].items():
-            typer.echo(f"  guard rail: {rail}: {reason}")
+        if as_json:
+            show_json(found)
+        else:
+            _show_run(found, dry_run=dry_run)
         raise typer.Exit(0 if found["success"] else 1)
+
+
+def _show_run(found: dict[str, Any], *, dry_run: bool) -> None:
+    typer.echo(f"{found['outcome']}: {found['reason']}")
+    for act in found["acts"]:
+        typer.echo(f"  {'would do' if dry_run else 'did'}: {act}")
+    for rail, reason in found["refused"].items():
+        typer.echo(f"  guard rail: {rail}: {reason}")
 
 
 def _people_commands(books: typer.Typer, find: Find) -> None:
     @books.command("approve", help="Say yes to what a runbook asked, or return it to use.")
-    def approve(name: Name, data_dir: DataDir = None) -> None:
-        typer.echo(find(data_dir).ask("POST", f"/api/runbooks/{name}/approve")["detail"])
+    def approve(name: Name, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+        done = find(data_dir).ask("POST", f"/api/runbooks/{name}/approve")
+        show_done(done, as_json=as_json)
 
     @books.command("history", help="The last runs, the newest first.")
     def history(as_json: AsJson = False, data_dir: DataDir = None) -> None:
@@ -76,10 +85,12 @@ def _people_commands(books: typer.Typer, find: Find) -> None:
 
     @books.command("kill", help="Throw the kill switch with a reason; without one put it back.")
     def kill(
-        reason: Annotated[str, typer.Argument(help="Why.")] = "", data_dir: DataDir = None
+        reason: Annotated[str, typer.Argument(help="Why.")] = "",
+        as_json: AsJson = False,
+        data_dir: DataDir = None,
     ) -> None:
         done = find(data_dir).ask("POST", "/api/runbooks/kill", {"reason": reason})
-        typer.echo(done["detail"])
+        show_done(done, as_json=as_json)
 
     @books.command("pause", help="Pause what is automatic with a reason; without one go on.")
     def pause(
@@ -87,8 +98,9 @@ def _people_commands(books: typer.Typer, find: Find) -> None:
         minutes: Annotated[
             float | None, typer.Option(help="After which it ends by itself.", min=0.1)
         ] = None,
+        as_json: AsJson = False,
         data_dir: DataDir = None,
     ) -> None:
         body = {"reason": reason, **({} if minutes is None else {"minutes": minutes})}
         done = find(data_dir).ask("POST", "/api/runbooks/pause", body)
-        typer.echo(done["detail"])
+        show_done(done, as_json=as_json)
