@@ -151,17 +151,24 @@ def test_scripts_read_what_they_compare(bot: Demo) -> None:
 def test_a_store_file_with_a_copy_beside_it(bot: Demo) -> None:
     """A document cut short comes back by its endpoint, and by its `.bak` copied over by hand."""
     data = bot.directory / "data"
-    documents = [p for p in sorted(data.rglob("*.json")) if Path(f"{p}.bak").exists()]
-    document = next(p for p in documents if "backups" not in p.parts)
-    name = str(document.relative_to(data))
-    document.write_bytes(document.read_bytes()[: document.stat().st_size // 2])
-    assert bot.ask("POST", f"/api/admin/datastore/validate/{name}")[0] == 409
+    document, name = _cut_a_document(bot)
     assert bot.act(f"datastore/recover/{name}")["valid"] is True
     json.loads(document.read_bytes())
     document.write_bytes(b"")
     document.write_bytes(Path(f"{document}.bak").read_bytes())
     assert bot.act("datastore/validate-all")["success"] is True
     assert not [p for p in data.rglob("*.json") if not _parses(p)]
+
+
+def _cut_a_document(bot: Demo) -> tuple[Path, str]:
+    """A document with a copy beside it loses its second half, and the bot finds that out."""
+    data = bot.directory / "data"
+    documents = [p for p in sorted(data.rglob("*.json")) if Path(f"{p}.bak").exists()]
+    document = next(p for p in documents if "backups" not in p.parts)
+    name = str(document.relative_to(data))
+    document.write_bytes(document.read_bytes()[: document.stat().st_size // 2])
+    assert bot.ask("POST", f"/api/admin/datastore/validate/{name}")[0] == 409
+    return document, name
 
 
 def _parses(path: Path) -> bool:
@@ -207,6 +214,11 @@ def test_the_log_has_the_lines_that_are_looked_for(bot: Demo) -> None:
     """The runbook's words stand in the log, one event a line."""
     bot.act("circuit/trip/gemini")
     bot.act("circuit/reset/gemini")
+    for name in ("command", "gemini"):
+        status, told = bot.ask("POST", f"/api/test/{name}", TESTS[name])
+        assert status == 200, told
+    _, name = _cut_a_document(bot)
+    bot.act(f"datastore/recover/{name}")
     for words in (
         ("Circuit breaker",),
         ("Command ping executed",),

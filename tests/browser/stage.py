@@ -14,6 +14,7 @@ from typing import Self
 import aiohttp
 
 from llmbot.kernel.clock import SystemClock
+from llmbot.operations.assess import WINDOW_S
 from llmbot.storage.instance import InstanceFacts, read_instance
 
 CLOCK = SystemClock()
@@ -105,8 +106,11 @@ class Stage:
                 await CLOCK.sleep(LOOK_EVERY_S)  # a process that starts tells nobody
 
     async def at_ease(self) -> None:
-        """Wait until the bot serves all it can; other work on the machine may keep it from that."""
-        async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as http:
+        """Wait until the bot serves all it can; other work on the machine may keep it from that.
+
+        What was slow counts until it has left the window of the readings.
+        """
+        async with asyncio.timeout(WINDOW_S + PATIENCE_S), aiohttp.ClientSession() as http:
             while True:
                 async with http.get(f"{self.page}api/health/degradation") as answer:
                     if (await answer.json())["level"] == "none":
