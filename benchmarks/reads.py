@@ -117,7 +117,13 @@ async def measure(sizes: Sizes) -> int:
 
 
 async def at_rest(address: str, bot: Contender) -> tuple[list[float], float]:
-    """Times of reads of a bot that rests, and what each costs it of its processor."""
+    """Times of reads of a bot that rests, and what each costs it of its processor.
+
+    The first reads after a start wait for the routes to be put together; they are left out.
+    """
+    async with Readers(address) as first:
+        while not first.times_ms:
+            await _CLOCK.sleep(0.01)
     before = bot.cpu_s
     await _CLOCK.sleep(REST_S)
     idle = bot.cpu_s - before
