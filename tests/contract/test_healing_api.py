@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,12 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from tests.support.control_plane import Plane, plane
-from tests.support.operators import AuditInMemory, recording_desk
+from tests.support.operators import recorded_in, recording
 from tests.support.plant import RecordingHand, SetPlant
 
 from llmbot.app.healing.desk import BotDesk
 from llmbot.console.api.incidents import incident_routes
 from llmbot.console.api.runbooks import runbook_routes
-from llmbot.console.desk import Desk
 from llmbot.kernel.clock import ManualClock
 from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.executor import Order, Outcome, Result
@@ -98,20 +98,25 @@ def house(tmp_path: Path) -> Plane:
     return plane(tmp_path, clock, RecordingHand(clock), SetPlant())
 
 
-def client(desk: Desk, audit: AuditInMemory | None = None) -> httpx2.AsyncClient:
+@asynccontextmanager
+async def client(house: Plane, directory: Path) -> AsyncIterator[httpx2.AsyncClient]:
     """The routes, asked in the same loop."""
-    api = FastAPI()
-    api.state.desk = recording_desk(audit or AuditInMemory())
-    api.include_router(incident_routes(lambda: desk))
-    api.include_router(runbook_routes(lambda: desk))
-    transport = httpx2.ASGITransport(app=api)
-    return httpx2.AsyncClient(transport=transport, base_url="http://test")
+    app = FastAPI()
+    desk = PlaneDesk(house)
+    app.include_router(incident_routes(lambda: desk))
+    app.include_router(runbook_routes(lambda: desk))
+    transport = httpx2.ASGITransport(app=app)
+    async with (
+        recording(app, directory),
+        httpx2.AsyncClient(transport=transport, base_url="http://test") as api,
+    ):
+        yield api
 
 
-async def test_an_incident_is_shown_reported_and_noted(house: Plane) -> None:
+async def test_an_incident_is_shown_reported_and_noted(house: Plane, tmp_path: Path) -> None:
     """The report by API is the report of the journal, and a note stands in it."""
     await house.journal.add("incident.opened", incident="inc-1", severity="P1")
-    async with client(PlaneDesk(house)) as api:
+    async with client(house, tmp_path) as api:
         assert (await api.get("/api/incidents")).json()["open"] == "inc-1"
         noted = await api.post("/api/incidents/last/note", json={"text": "seen"})
         assert noted.json()["success"]
@@ -122,9 +127,9 @@ async def test_an_incident_is_shown_reported_and_noted(house: Plane) -> None:
         assert (missing.status_code, "inc-1" in missing.json()["detail"]) == (404, True)
 
 
-async def test_a_dry_run_by_api_acts_on_nothing(house: Plane) -> None:
+async def test_a_dry_run_by_api_acts_on_nothing(house: Plane, tmp_path: Path) -> None:
     """A dry run answers the acts that it would do; a run by hand does them."""
-    async with client(PlaneDesk(house)) as api:
+    async with client(house, tmp_path) as api:
         told = await api.post("/api/runbooks/disk/run", json={"dryRun": True})
         assert told.json()["outcome"] == Outcome.TOLD
         assert told.json()["acts"] == ["clean-temp"]
@@ -133,9 +138,9 @@ async def test_a_dry_run_by_api_acts_on_nothing(house: Plane) -> None:
         assert (await api.get("/api/runbooks/none")).status_code == 404
 
 
-async def test_the_kill_switch_refuses_a_run_by_hand_too(house: Plane) -> None:
+async def test_the_kill_switch_refuses_a_run_by_hand_too(house: Plane, tmp_path: Path) -> None:
     """While the switch is thrown nobody runs anything."""
-    async with client(PlaneDesk(house)) as api:
+    async with client(house, tmp_path) as api:
         await api.post("/api/runbooks/kill", json={"reason": "stop"})
         refused = await api.post("/api/runbooks/disk/run", json={})
         assert refused.status_code == 409
@@ -144,31 +149,29 @@ async def test_the_kill_switch_refuses_a_run_by_hand_too(house: Plane) -> None:
         assert (await api.post("/api/runbooks/disk/run", json={})).status_code == 200
 
 
-async def test_what_people_do_to_the_control_plane_is_in_the_audit(house: Plane) -> None:
+async def test_what_people_do_to_it_is_in_the_audit(house: Plane, tmp_path: Path) -> None:
     """Runs, approvals, switches and notes are recorded by who asked, as in the journal."""
     await house.journal.add("incident.opened", incident="inc-1", severity="P1")
-    audit = AuditInMemory()
-    async with client(PlaneDesk(house), audit) as api:
+    async with client(house, tmp_path) as api:
         await api.post("/api/runbooks/disk/run", json={"dryRun": True})
         await api.post("/api/runbooks/disk/approve")
         await api.post("/api/runbooks/kill", json={"reason": "stop"})
         await api.post("/api/runbooks/pause", json={"reason": "a test", "minutes": 2})
         await api.post("/api/incidents/last/note", json={"text": "seen"})
         await api.post("/api/runbooks/none/run", json={})
-    assert audit.told() == [
+    assert recorded_in(tmp_path) == [
         ("loopback", "runbook/run", "disk", "done"),
         ("loopback", "runbook/approve", "disk", "done"),
         ("loopback", "runbook/kill", "", "done"),
         ("loopback", "runbook/pause", "", "done"),
         ("loopback", "incident/note", "inc-1", "done"),
     ]
-    assert audit.acts[2][0].options == {"reason": "stop"}
     assert "loopback" in as_markdown(house.incidents.all()[0])
 
 
-async def test_a_pause_ends_when_its_minutes_are_over(house: Plane) -> None:
+async def test_a_pause_ends_when_its_minutes_are_over(house: Plane, tmp_path: Path) -> None:
     """A pause with minutes refuses what is automatic until then, and no longer."""
-    async with client(PlaneDesk(house)) as api:
+    async with client(house, tmp_path) as api:
         await api.post("/api/runbooks/pause", json={"reason": "a test", "minutes": 2})
         clock = house.rails.clock
         assert isinstance(clock, ManualClock)

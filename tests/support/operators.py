@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 
 from llmbot.app.lifecycle.supervisor import ServiceFacts, ServiceState
 from llmbot.console.action_desk import ActionDesk
@@ -49,8 +49,8 @@ from llmbot.console.views import CheckView, ConfigView, Life, PartView, ServiceV
 from llmbot.kernel.clock import Clock, SystemClock
 from llmbot.kernel.events import EventBus
 from llmbot.operations.audit.files import tail
-from llmbot.operations.audit.lines import Act, AuditRecord
-from llmbot.operations.audit.trail import AuditTrail, Ended
+from llmbot.operations.audit.lines import AuditRecord
+from llmbot.operations.audit.trail import AuditTrail
 from llmbot.resilience.mutex import Mutexes
 from tests.support.waiting import PATIENCE_S
 
@@ -316,33 +316,21 @@ async def serving(
         await audit.close()
 
 
-@dataclass(slots=True)
-class AuditInMemory:
-    """An audit that forgets nothing until the test ends (`console.action_desk.Audit`)."""
-
-    acts: list[tuple[Act, Ended]] = field(default_factory=list)
-
-    async def begin(
-        self,
-        who: str,
-        via: str,
-        action: str,
-        target: str = "",
-        options: Mapping[str, object] | None = None,
-    ) -> Act:
-        """See `Audit`."""
-        return Act(f"act-{len(self.acts)}", who, via, action, target, options or {})
-
-    async def end(self, act: Act, ended: Ended) -> None:
-        """See `Audit`."""
-        self.acts.append((act, ended))
-
-    def told(self) -> list[tuple[str, str, str, str]]:
-        """Who, what, on what, and how it ended."""
-        return [(act.who, act.action, act.target, ended.outcome) for act, ended in self.acts]
-
-
-def recording_desk(audit: AuditInMemory) -> ActionDesk:
-    """A desk for routes that are served without the whole API."""
+@asynccontextmanager
+async def recording(api: FastAPI, directory: Path) -> AsyncIterator[None]:
+    """Routes that are served without the whole API record in an audit below `directory`."""
     clock = SystemClock()
-    return ActionDesk(Hands(), audit, Mutexes(clock, EventBus(clock)), clock)
+    bus = EventBus(clock)
+    audit = AuditTrail(directory / "audit", clock, bus)
+    await audit.open()
+    api.state.desk = ActionDesk(Hands(), audit, Mutexes(clock, bus), clock)
+    try:
+        yield
+    finally:
+        await audit.close()
+
+
+def recorded_in(directory: Path) -> list[tuple[str, str, str, str]]:
+    """Of each record who, what, on what, and how it ended; the oldest first."""
+    records = tail(directory / "audit", 1000)
+    return [(r.act.who, r.act.action, r.act.target, r.outcome) for r in records]

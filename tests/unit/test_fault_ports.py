@@ -9,7 +9,7 @@ from typing import cast
 import httpx2
 import pytest
 from fastapi import FastAPI
-from tests.support.operators import AuditInMemory, recording_desk
+from tests.support.operators import recorded_in, recording
 
 from llmbot.app.drill_desk import DrillDesk
 from llmbot.app.fault_ports import FAULTS, FaultPorts
@@ -70,11 +70,12 @@ async def test_the_api_tells_what_may_be_broken_and_why_not(tmp_path: Path) -> N
     """Unknown faults, faults that are on already and foreign lengths are refused with a reason."""
     faults = ports(tmp_path)
     app = FastAPI()
-    audit = AuditInMemory()
-    app.state.desk = recording_desk(audit)
     app.include_router(drill_routes(lambda: faults, DrillDesk(tmp_path, simulated=False)))
     transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://bot") as client:
+    async with (
+        recording(app, tmp_path),
+        httpx2.AsyncClient(transport=transport, base_url="http://bot") as client,
+    ):
         assert set((await client.get("/api/drills")).json()["faults"]) == set(FAULTS)
         put = client.put
         assert (await put("/api/drills/bot.temp", json={"seconds": 5})).status_code == 200
@@ -83,7 +84,7 @@ async def test_the_api_tells_what_may_be_broken_and_why_not(tmp_path: Path) -> N
         assert (await put("/api/drills/bot.loop", json={"seconds": 1e9})).status_code == 422
         assert (await client.delete("/api/drills/bot.temp")).status_code == 200
     await faults.close()
-    assert [(action, outcome) for _, action, _, outcome in audit.told()] == [
+    assert [(action, outcome) for _, action, _, outcome in recorded_in(tmp_path)] == [
         ("drill/fault-on", "done"),
         ("drill/fault-on", "refused"),
         ("drill/fault-off", "done"),

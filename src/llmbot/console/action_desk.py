@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from llmbot.console.actions import ActionError, Actions, ActionSpec, Asked, BusyError, Done
@@ -107,20 +107,13 @@ class ActionDesk:
             BaseException: what `work` raises, recorded as failed or refused.
         """
         act = await self._audit.begin(who.name, who.via, action, target, options)
-        began, ended = self._clock.monotonic(), Ended("failed", "cancelled")
+        began = self._clock.monotonic()
         try:
             result = await work()
-            ended = Ended("done")
-        except LlmbotError as error:
-            refused = isinstance(error, BusyError | RefusedError) or error.blame == "operator"
-            ended = Ended("refused" if refused else "failed", error.code, str(error))
+        except BaseException as error:
+            await self._audit.end(act, self._ended_by(error, began, BusyError, RefusedError))
             raise
-        except Exception as error:
-            ended = Ended("failed", "defect", type(error).__name__)
-            raise
-        finally:
-            took_ms = round((self._clock.monotonic() - began) * 1000)
-            await self._audit.end(act, replace(ended, duration_ms=took_ms))
+        await self._audit.end(act, Ended("done", duration_ms=self._since_ms(began)))
         return result
 
     async def close(self) -> None:
@@ -152,26 +145,10 @@ class ActionDesk:
         began = self._clock.monotonic()
         try:
             outcome = await self._timed(spec, spec.name, asked)
-        except LlmbotError as error:
-            error.audit_id = act.id  # type: ignore[attr-defined] # carried to whoever answers
-            known = getattr(error, "facts", None)
-            took_ms = round((self._clock.monotonic() - began) * 1000)
-            refused = isinstance(error, BusyError) or error.blame == "operator"
-            await self._audit.end(
-                act,
-                Ended(
-                    "refused" if refused else "failed",
-                    error.code,
-                    str(error),
-                    after=known,
-                    duration_ms=took_ms,
-                ),
-            )
-            raise
         except BaseException as error:
-            took_ms = round((self._clock.monotonic() - began) * 1000)
-            ended = Ended("failed", "defect", type(error).__name__, duration_ms=took_ms)
-            await self._audit.end(act, ended)
+            if isinstance(error, LlmbotError):
+                error.audit_id = act.id  # type: ignore[attr-defined] # carried to whoever answers
+            await self._audit.end(act, self._ended_by(error, began, BusyError))
             raise
         done = outcome.done
         await self._audit.end(
@@ -179,6 +156,18 @@ class ActionDesk:
             Ended("done", before=done.before, after=done.after, duration_ms=outcome.duration_ms),
         )
         return Outcome(outcome.action, outcome.duration_ms, act.id, done)
+
+    def _ended_by(self, error: BaseException, began: float, *refusals: type[LlmbotError]) -> Ended:
+        took_ms = self._since_ms(began)
+        if not isinstance(error, LlmbotError):
+            return Ended("failed", "defect", type(error).__name__, duration_ms=took_ms)
+        refused = isinstance(error, refusals) or error.blame == "operator"
+        known = getattr(error, "facts", None)
+        outcome = "refused" if refused else "failed"
+        return Ended(outcome, error.code, str(error), after=known, duration_ms=took_ms)
+
+    def _since_ms(self, began: float) -> int:
+        return round((self._clock.monotonic() - began) * 1000)
 
     async def _timed(self, spec: ActionSpec, name: str, asked: Asked) -> Outcome:
         began = self._clock.monotonic()
@@ -191,8 +180,7 @@ class ActionDesk:
                 code="timeout",
                 remedy="See /api/health/status for what is slow, then try again.",
             ) from None
-        took_ms = round((self._clock.monotonic() - began) * 1000)
-        return Outcome(spec.name, took_ms, "", done)
+        return Outcome(spec.name, self._since_ms(began), "", done)
 
     async def _alone_or_not(self, spec: ActionSpec, name: str, asked: Asked) -> Done:
         if not spec.alone:

@@ -112,7 +112,7 @@ def create_api(
 
 
 async def _denied(desk: ActionDesk, who: Caller, path: str, words: str) -> str | None:
-    return await _recorded(desk, *_meant(path), who, "role_missing", words)
+    return await _record_refusal(desk, *_meant(path), who, "role_missing", words)
 
 
 def _meant(path: str) -> tuple[str, str]:
@@ -124,7 +124,7 @@ def _meant(path: str) -> tuple[str, str]:
     return UNKNOWN_ACTION, rest
 
 
-async def _recorded(
+async def _record_refusal(
     desk: ActionDesk, action: str, target: str, who: Caller, code: str, words: str
 ) -> str | None:
     """The id of a refusal in the audit; None where that says so itself, as a part of health."""
@@ -257,7 +257,7 @@ async def _refuse(
         nothing = UNKNOWN_ACTION, request.url.path.removeprefix("/api/admin/")
         action, target = getattr(request.state, "action", nothing)
         who = caller_of(request)
-        told["auditId"] = await _recorded(desk, action, target, who, code, detail)
+        told["auditId"] = await _record_refusal(desk, action, target, who, code, detail)
     return problem(status, code, detail, remedy, headers, **told)
 
 
