@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmbot.adapters.discord.recent import EXCHANGES_MAX, WINDOW_S, RecentExchanges
+from llmbot.adapters.discord.recent_exchanges import EXCHANGES_MAX, WINDOW_S, RecentExchanges
 from llmbot.kernel.clock import ManualClock
 
 

@@ -17,7 +17,7 @@ from llmbot.adapters.discord.facts import GatewayFacts, GatewayState, Identity, 
 from llmbot.adapters.discord.http import DiscordHttp, is_discords_own, normalized_base
 from llmbot.adapters.discord.places import Places
 from llmbot.adapters.discord.presence import GatewayPresence
-from llmbot.adapters.discord.recent import RestRecently
+from llmbot.adapters.discord.recent_exchanges import RestRecently
 from llmbot.adapters.discord.rest import DiscordRestAdapter
 from llmbot.adapters.discord.session import IdentifyBudget, Ladder, LadderSettings, Session
 from llmbot.adapters.discord.socket import RESUMABLE_CLOSE

@@ -21,7 +21,7 @@ from yarl import URL
 
 from llmbot.adapters.discord import errors
 from llmbot.adapters.discord.limits import Bucket, RateLimits
-from llmbot.adapters.discord.recent import RecentExchanges
+from llmbot.adapters.discord.recent_exchanges import RecentExchanges
 from llmbot.kernel.clock import Clock, Random
 from llmbot.kernel.errors import DiscordRateLimitedError, DiscordUnavailableError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmbot.adapters.discord.recent import WINDOW_S
+from llmbot.adapters.discord.recent_exchanges import WINDOW_S
 from llmbot.app.externals import gateway_details, quotas_of
 from llmbot.app.running import Running
 from llmbot.app.views.health import circuit_of, spread, vitals_of
