@@ -106,14 +106,17 @@ class Stage:
                 await CLOCK.sleep(LOOK_EVERY_S)  # a process that starts tells nobody
 
     async def at_ease(self) -> None:
-        """Wait until the bot serves all it can; other work on the machine may keep it from that.
+        """Wait until the bot serves all it can and no incident goes on.
 
+        Other work on the machine may keep it from that, and give it incidents of its own.
         What was slow counts until it has left the window of the readings.
         """
         async with asyncio.timeout(WINDOW_S + PATIENCE_S), aiohttp.ClientSession() as http:
             while True:
                 async with http.get(f"{self.page}api/health/degradation") as answer:
-                    if (await answer.json())["level"] == "none":
+                    whole = (await answer.json())["level"] == "none"
+                async with http.get(f"{self.page}api/incidents") as answer:
+                    if whole and (await answer.json())["open"] is None:
                         return
                 await CLOCK.sleep(LOOK_EVERY_S)
 

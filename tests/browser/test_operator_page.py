@@ -14,6 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 FIRST_LOAD_BYTES_MAX = 150_000
 DRILL_MS = 120_000
 """A drill breaks, waits until that is noticed and mended, and looks what users got."""
+REFUSALS_MAX = 3
+"""None is run during an incident, and a busy machine may give the bot one of its own."""
 
 DRAWN = "() => document.querySelector('#tile-memory .spark-line')?.getAttribute('d')"
 LOADED = "() => performance.getEntriesByType('resource').map(e => [e.name, e.transferSize])"
@@ -152,14 +154,25 @@ async def test_a_setting_is_judged_before_it_is_changed(page: Page, stage: Stage
 async def test_a_drill_runs_from_the_page_and_shows_its_score(page: Page, stage: Stage) -> None:
     """Something is broken by a click; how it was noticed and mended is told without a reload."""
     await enter(page, stage, "incidents")
+    score = page.locator("tbody tr", has_text="bot.settings")
+    refused = page.get_by_text("nothing is broken on purpose")
+    for _ in range(REFUSALS_MAX + 1):
+        await stage.at_ease()
+        await press_drill(page, "settings")
+        await expect(score.or_(refused).first).to_be_visible(timeout=DRILL_MS)
+        if not await refused.is_visible():
+            break
+    await expect(score.locator(".chip").first).to_have_text("passed")
+    await expect(score).to_contain_text("nothing lost or doubled")
+
+
+async def press_drill(page: Page, name: str) -> None:
+    """Run a drill from its dialog, and see it run."""
     await page.get_by_role("button", name="Run a drill").click()
     dialog = page.get_by_role("dialog")
-    await dialog.locator("select").select_option("settings")
+    await dialog.locator("select").select_option(name)
     await dialog.get_by_role("button", name="Do it").click()
-    await expect(page.locator("#view")).to_contain_text("settings runs…")
-    score = page.locator("tbody tr", has_text="bot.settings")
-    await expect(score.locator(".chip").first).to_have_text("passed", timeout=DRILL_MS)
-    await expect(score).to_contain_text("nothing lost or doubled")
+    await expect(page.locator("#view")).to_contain_text(f"{name} runs…")
 
 
 async def test_secrets_are_masked(page: Page, stage: Stage) -> None:
