@@ -558,6 +558,17 @@ async def test_what_is_not_saved_yet_is_listed(tmp_path: Path) -> None:
         assert sorted(await rig.store.keys(NOTE)) == ["1", "2"]
 
 
+async def test_the_keys_of_one_kind_cost_no_look_at_the_others(tmp_path: Path) -> None:
+    """A folder of ten thousand conversations keeps nobody waiting who asks for something else."""
+    async with opened(tmp_path) as rig:
+        await rig.store.put(ONE, note(1))
+        await rig.store.put(PLAIN.ref("plain"), note(2))
+        rig.disk.calls.clear()
+        assert await rig.store.keys(NOTE) == ["1"]
+        assert rig.disk.calls == ["list", "list"], "its folder, and that of its generations"
+        assert await rig.store.keys(PLAIN) == ["plain"]
+
+
 def test_a_second_name_that_is_there_already_leaves_no_rubbish(tmp_path: Path) -> None:
     """Naming a file twice by the same second name leaves the two names, and nothing beside them."""
     files, source = RealFileSystem(), tmp_path / "a.json"

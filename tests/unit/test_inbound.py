@@ -43,8 +43,9 @@ def test_the_place_stays_behind_what_is_not_stored() -> None:
     """The place moves on only behind the oldest event that is still on its way to the disk."""
     place = StreamPlace()
     first, second, third = (place.enter(at(n), float(n)) for n in (1, 2, 3))
-    assert place.storable(first) == at(1)
-    assert place.storable(second) is None
+    assert place.to_store(first) == at(1)
+    place.not_stored()
+    assert place.to_store(second) is None
     place.pass_by(second)
     place.pass_by(third)
     assert (place.cursor, place.heard_s) == (None, 0.0)
@@ -61,6 +62,21 @@ def test_events_behind_one_that_is_never_stored_take_no_room() -> None:
     assert len(place._steps) <= 3
     place.pass_by(held)
     assert place.cursor == at(999)
+
+
+def test_the_place_moves_on_in_a_flood() -> None:
+    """Where an event is always on its way, each claim stores how far the ones before it got."""
+    place = StreamPlace()
+    first, second, third = (place.enter(at(n), float(n)) for n in (1, 2, 3))
+    place.pass_by(first)
+    assert place.to_store(third) == at(1)
+    assert place.to_store(third) is None, "it is stored already"
+    place.pass_by(second)
+    place.enter(at(4), 4.0)
+    place.pass_by(third)
+    assert place.to_store(place.enter(at(5), 5.0)) == at(3)
+    place.not_stored()
+    assert place.to_store() == at(3)
 
 
 async def test_the_place_is_stored_with_the_claim(tmp_path: Path) -> None:

@@ -72,7 +72,6 @@ class Inbox:
         self._arrivals = Arrivals()
         self._place = StreamPlace()
         self.credit = Credit(store, bus, clock)
-        self._stored_cursor: SessionCursor | None = None
         self._session_id = ""
         self._gap_since_s = 0.0
         self._announced = ""
@@ -224,15 +223,17 @@ class Inbox:
         async def claim() -> Job | None:
             nonlocal tries
             tries += 1
-            step = arrival.step
-            cursor = None if step is None else self._place.storable(step)
             after = arrival.after
             try:
+                cursor = self._place.to_store(arrival.step)
                 job = await self._claims.claim(inbound, cursor, after=after)
             except StoreUnavailableError:
+                self._place.not_stored()
                 if after is not None and arrival.before is not None:
                     await arrival.before.wait()
                 raise
+            if job is None:
+                self._place.not_stored()
             if job is None and tries > 1:
                 # An earlier try may have been stored although it was told to have failed.
                 job = await self._store.job(inbound.message_id)
@@ -302,14 +303,14 @@ class Inbox:
             StoreUnavailableError: it could not be read or noted.
         """
         await self._store.known.look_back()
-        self._place.cursor = self._stored_cursor = await self._store.session_cursor()
-        self._session_id = self._stored_cursor.session_id if self._stored_cursor else ""
+        stored = await self._store.session_cursor()
+        self._session_id = stored.session_id if stored else ""
         self.heard_s = float(await self._store.meta(_HEARD) or 0)
         if not self.heard_s:
             self.heard_s = self._clock.wall()
             await self._store.set_meta(_HEARD, f"{self.heard_s:.3f}")
-        self._place.heard_s = self.heard_s
-        return self._stored_cursor
+        self._place.continue_from(stored, self.heard_s)
+        return stored
 
     def keep_place(self) -> None:
         """Store where in the gateway's stream we are: behind the oldest claim on its way.
@@ -319,9 +320,8 @@ class Inbox:
         place = self._place
         if place.heard_s:
             _look_at(self._store.set_meta(_HEARD, f"{place.heard_s:.3f}"))
-        if place.cursor is not None and place.cursor != self._stored_cursor:
-            self._stored_cursor = place.cursor
-            _look_at(self._store.keep_cursor(place.cursor))
+        if (cursor := place.to_store()) is not None:
+            _look_at(self._store.keep_cursor(cursor))
 
     def has(self, message_id: int) -> bool:
         """Whether a message is on its way to the queue, or held before it."""

@@ -11,7 +11,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -27,8 +27,7 @@ class FileFacts:
     """Nanoseconds since the Unix epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One name in a folder; what is neither a plain file nor a folder is not listed."""
 
     name: str
@@ -170,11 +169,12 @@ class RealFileSystem:
         """See `FileSystem.list`."""
         with os.scandir(path) as entries:
             found = [
-                Entry(entry.name, entry.is_dir(follow_symlinks=False))
+                Entry(entry.name, is_folder)
                 for entry in entries
-                if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+                if (is_folder := entry.is_dir(follow_symlinks=False))
+                or entry.is_file(follow_symlinks=False)
             ]
-        return sorted(found, key=lambda entry: entry.name)
+        return sorted(found)
 
     def facts(self, path: Path) -> FileFacts:
         """See `FileSystem.facts`."""

@@ -30,6 +30,12 @@ class StreamPlace:
         self._steps: deque[Step] = deque()
         self.cursor: SessionCursor | None = None
         self.heard_s = 0.0
+        self._stored: SessionCursor | None = None
+
+    def continue_from(self, stored: SessionCursor | None, heard_s: float) -> None:
+        """An earlier life stored this place, and heard the gateway last at wall-clock `heard_s`."""
+        self.cursor = self._stored = stored
+        self.heard_s = heard_s
 
     def enter(self, cursor: SessionCursor | None, heard_s: float) -> Step:
         """An event was heard, at wall-clock seconds `heard_s`; it holds the place until passed."""
@@ -47,6 +53,19 @@ class StreamPlace:
             self.cursor = first.cursor or self.cursor
             self.heard_s = max(self.heard_s, first.heard_s)
 
-    def storable(self, step: Step) -> SessionCursor | None:
-        """The cursor that may be stored together with this event: its own if none is before it."""
-        return step.cursor if self._steps and self._steps[0] is step else None
+    def to_store(self, step: Step | None = None) -> SessionCursor | None:
+        """What to store, alone or with the claim of an event; None where it is stored already.
+
+        That is the event's own cursor if none is before it, else the place as it stands: in a flood
+        there is always one before, and a place that waits for a pause would never move.
+        """
+        first = step is not None and bool(self._steps) and self._steps[0] is step
+        cursor = (step.cursor if first and step is not None else None) or self.cursor
+        if cursor == self._stored:
+            return None
+        self._stored = cursor
+        return cursor
+
+    def not_stored(self) -> None:
+        """What was to be stored last may not have been."""
+        self._stored = None

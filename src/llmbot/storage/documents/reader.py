@@ -25,6 +25,7 @@ from llmbot.storage.documents.kinds import (
     BAK,
     QUARANTINE,
     SUFFIX,
+    Kind,
     Kinds,
     MisfitError,
     NewerDocumentError,
@@ -209,16 +210,16 @@ class DocumentReader:
         """
         return [ref.name for ref in self.refs()]
 
-    def refs(self) -> list[Ref[Any]]:
-        """See `names`."""
+    def refs(self, only: Kind[Any] | None = None) -> list[Ref[Any]]:
+        """See `names`; of one kind, its folder alone is listed."""
         found: dict[str, Ref[Any]] = {}
-        for folder in self.kinds.folders:
+        for folder in self.kinds.folders if only is None else (only.folder,):
             prefix = f"{folder}/" if folder else ""
             names = {e.name.removesuffix(BAK) for e in self._list(self.root / folder)}
             names |= {f"{key}{SUFFIX}" for key in self.backups.keys(folder)}
             for name in sorted(names):
                 ref = self.kinds.find(f"{prefix}{name}")
-                if ref is not None:
+                if ref is not None and (only is None or ref.kind.name == only.name):
                     found[ref.name] = ref
         return list(found.values())
 

@@ -235,8 +235,8 @@ class DocumentStore:
         Raises:
             StoreUnavailableError: the disk refused.
         """
-        refs = await self._readings.do(self.reader.refs)
-        on_disk = [ref.key for ref in refs if ref.kind.name == kind.name]
+        refs = await self._readings.do(lambda: self.reader.refs(kind))
+        on_disk = [ref.key for ref in refs]
         unsaved = [e.ref.key for e in self._held.dirty.values() if e.ref.kind.name == kind.name]
         return list(dict.fromkeys([*on_disk, *unsaved]))
 
