@@ -1,108 +1,19 @@
-"""A thousand alarm storms: whatever comes, no cap is exceeded, and no false alarm does harm."""
+"""The guard rails, one by one; `test_alarm_storms.py` holds all of them together."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from tests.support.control_plane import plane
-from tests.support.plant import RecordingHand, SetPlant
 
 from llmbot.kernel.clock import ManualClock, Random
-from llmbot.operations.executor import Order, Outcome
 from llmbot.operations.guardrails import Rails, RailSettings
 from llmbot.operations.journal import Entry
-from llmbot.operations.ports import VERBS, Act, Check, Part, Verb
-from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
+from llmbot.operations.ports import Act, Part, Verb
 
 HOUR_S = 3600.0
 CAUSES = ("overload", "memory", "service-failed", "locks", "model-unavailable")
 SETTINGS = RailSettings()
-
-
-def book(name: str, verb: Verb, passes: list[bool]) -> Runbook:
-    """A runbook of one act, whose validation passes as the list says."""
-
-    async def precheck(_: Situation) -> Ready:
-        return Ready(Go.ACT, "alarm")
-
-    async def validate(_: Situation) -> Check:
-        return Check("look", passed=passes[0], detail="")
-
-    part = VERBS[verb].part
-    step = Step("act", lambda _: (Act(verb, "thing"),))
-    return Runbook(name, name, (), part, precheck, validate, (step,), settle_s=0.0)
-
-
-VERB_OF = {
-    "overload": Verb.HASTEN_QUEUE,
-    "memory": Verb.COLLECT,
-    "service-failed": Verb.RESTART_SERVICE,
-    "locks": Verb.RELEASE_LOCK,
-    "model-unavailable": Verb.RESET_BREAKER,
-}
-
-
-async def storm(seed: int, folder: Path) -> int:
-    """One random hour and more of alarms, true and false; how many runs acted."""
-    rng = Random(seed)
-    clock = ManualClock()
-    began = clock.monotonic()
-    hand = RecordingHand(clock)
-    house = plane(folder, clock, hand, SetPlant(), settings=SETTINGS, started_s=began)
-    entries: list[Entry] = []
-
-    async def add(kind: str, **data: object) -> Entry:
-        # The disk is no part of this law, and a thousand storms would spend minutes on it.
-        entry = Entry(len(entries) + 1, clock.wall(), kind, data, "")
-        entries.append(entry)
-        for reader in (house.rails.hear, house.approvals.hear, house.executor.hear):
-            reader(entry)
-        return entry
-
-    house.journal.add = add  # type: ignore[method-assign] # see above
-    passes = [True]
-    books = {name: book(name, VERB_OF[name], passes) for name in CAUSES}
-    starts: list[tuple[float, str]] = []
-    while clock.monotonic() < began + 1.5 * HOUR_S:
-        clock.advance(rng.choice((0.5, 3.0, 20.0, 90.0, 400.0)))
-        cause = rng.choice(CAUSES)
-        if rng.random() < 0.5:
-            house.rails.alarm(cause)
-        if rng.random() < 0.02:
-            house.rails.killed = rng.choice(("", "a test"))
-        house.rails.paused = "a test" if rng.random() < 0.05 else ""
-        real, passes[0] = rng.random() < 0.7, rng.random() < 0.8
-        in_storm, killed, paused = house.rails.storm, house.rails.killed, house.rails.paused
-        before = len(hand.performed)
-        result = await house.executor.run(
-            Order(books[cause], cause, ("thing",), ""),
-            unwell=frozenset({Part.DATABASE}) if rng.random() < 0.2 else frozenset(),
-            confirmed=lambda real=real: real,  # type: ignore[misc] # bound now
-        )
-        acted = hand.performed[before:]
-        if not acted:
-            continue
-        now = clock.monotonic()
-        assert result.outcome in {Outcome.MENDED, Outcome.FAILED, Outcome.ROLLED_BACK}
-        assert (in_storm, killed, paused) == (False, "", "")
-        assert now - began >= SETTINGS.quiet_start_s
-        assert real or not any(VERBS[act.verb].destructive for _, act in acted)
-        last = [at for at, name in starts if name == cause]
-        assert not last or now - last[-1] >= SETTINGS.cool_down_success_s
-        starts.append((now, cause))
-        hour = [name for at, name in starts if at > now - HOUR_S]
-        assert len(hour) <= SETTINGS.runs_max
-        assert hour.count(cause) <= SETTINGS.runs_per_cause_max
-    return len(starts)
-
-
-@pytest.mark.parametrize("hundred", range(10))
-async def test_no_storm_of_alarms_exceeds_a_cap(hundred: int, tmp_path: Path) -> None:
-    """In a hundred random hours of alarms every guard rail holds, and some runs do act."""
-    acted = [await storm(hundred * 100 + seed, tmp_path) for seed in range(100)]
-    assert sum(acted) > 0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -221,4 +132,4 @@ def test_one_run_changes_one_subsystem_and_few_documents() -> None:
         confirmed=True,
         automatic=True,
     )
-    assert {refusal.rail for refusal in refused} == {"one subsystem", "share of documents"}
+    assert {refusal.rail for refusal in refused} == {"subsystems", "share of documents"}

@@ -33,13 +33,16 @@ class RailSettings:
     cool_down_success_s: float = 300.0
     cool_down_failure_s: float = 900.0
     cool_down_max_s: float = 86_400.0
+    subsystems_max: int = 1
+    """Parts of the bot that one run may change."""
     documents_share_max: float = 0.05
+    """Of all documents, for one run; one document it always may."""
     failures_max: int = 2
     """After so many failures in a row a runbook is set aside for a person."""
     approval_s: float = 600.0
     """An approval that is not given within this time is a no."""
     quiet_start_s: float = 60.0
-    storm_conditions: int = 3
+    storm_faults: int = 3
     """Parts of the bot whose roots are raised within `storm_within_s`."""
     storm_within_s: float = 15.0
     storm_calm_s: float = 60.0
@@ -107,7 +110,7 @@ class Rails:
         # One fault has many names: its consequences, and what else it does to the same part.
         roots = {name for name in names if not any(explains(other, name) for other in names)}
         parts = {CAUSES[name].part if name in CAUSES else name for name in roots}
-        if len(parts) >= self.settings.storm_conditions or was:
+        if len(parts) >= self.settings.storm_faults or was:
             self._storm_until = now + self.settings.storm_calm_s
         return self.storm and not was
 
@@ -241,9 +244,9 @@ class Rails:
         refusals = []
         # Restarting the bot is the last step of several runbooks and has an approval of its own.
         parts = {VERBS[a.verb].part for a in acts if not VERBS[a.verb].irreversible} - {part}
-        if parts:
+        if len(parts) >= self.settings.subsystems_max:
             names = ", ".join(sorted(parts))
-            refusals.append(Refusal("one subsystem", f"{names} beside {part}"))
+            refusals.append(Refusal("subsystems", f"{names} beside {part}"))
         touched = {act.target for act in acts if VERBS[act.verb].part is Part.DOCUMENTS}
         if len(touched) > max(1, int(documents * self.settings.documents_share_max)):
             refusals.append(Refusal("share of documents", f"{len(touched)} of {documents}"))

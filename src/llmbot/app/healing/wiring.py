@@ -17,8 +17,8 @@ from llmbot.app.healing.hand import BotHand
 from llmbot.app.healing.news import StateNews
 from llmbot.app.healing.plant import BotPlant
 from llmbot.app.lifecycle.supervised_tasks import RestartPolicy
-from llmbot.app.parts import House
 from llmbot.app.running import Running
+from llmbot.app.settings.healing import HealingSettings
 from llmbot.app.telemetry.logs import LOG_NAME
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.views import Life
@@ -69,17 +69,24 @@ class ControlPlane:
     """None where no model may sum incidents up."""
 
 
-def rail_settings(house: House) -> RailSettings:
+def rail_settings(given: HealingSettings) -> RailSettings:
     """The guard rails as the settings have them."""
-    given = house.settings.healing
     return RailSettings(
         runs_per_cause_max=given.runs_per_cause_max,
         runs_max=given.runs_max,
         cool_down_success_s=given.cool_down_s,
         cool_down_failure_s=given.failure_cool_down_s,
+        cool_down_max_s=given.cool_down_max_s,
+        subsystems_max=given.subsystems_max,
+        documents_share_max=given.documents_percent_max / 100,
+        failures_max=given.failures_max,
         approval_s=given.approval_s,
         quiet_start_s=given.quiet_start_s,
+        storm_faults=given.storm_faults,
+        storm_within_s=given.storm_within_s,
+        storm_calm_s=given.storm_calm_s,
         flaps_max=given.flaps_max,
+        flap_within_s=given.flap_within_s,
     )
 
 
@@ -91,7 +98,7 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
     running = frozenset({Life.RUNNING, Life.MAINTENANCE})
     plant = BotPlant(bot, lambda: life() in running)
     hand = BotHand(bot, desk)
-    rails = Rails(clock, rail_settings(house), house.started)
+    rails = Rails(clock, rail_settings(settings.healing), house.started)
     approvals = Approvals(journal, clock, settings.healing.approval_s)
     incidents = Incidents()
     executor = Executor(

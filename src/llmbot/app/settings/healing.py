@@ -54,6 +54,42 @@ class HealingSettings(Group):
         ge=0,
         le=86_400,
     )
+    cool_down_max_s: float = setting(
+        "HEALING_COOL_DOWN_MAX_S",
+        86_400,
+        unit="seconds",
+        what="Where the doubling of HEALING_FAILURE_COOL_DOWN_S ends",
+        reason="86400: once a day is worth a try",
+        ge=0,
+        le=604_800,
+    )
+    failures_max: int = setting(
+        "HEALING_FAILURES_MAX",
+        2,
+        unit="failures in a row",
+        what="After how many a runbook is set aside until a person returns it to use",
+        reason="2: a remedy that failed twice is none",
+        ge=1,
+        le=1000,
+    )
+    subsystems_max: int = setting(
+        "HEALING_SUBSYSTEMS_MAX",
+        1,
+        unit="parts of the bot",
+        what="Most parts that one run may change",
+        reason="1: what was changed in one place can be judged there",
+        ge=1,
+        le=20,
+    )
+    documents_percent_max: float = setting(
+        "HEALING_DOCUMENTS_PERCENT_MAX",
+        5,
+        unit="percent of all documents",
+        what="Most documents that one run may touch; one it always may",
+        reason="5: what damages more is the disk or a defect, and a person looks first",
+        ge=0,
+        le=100,
+    )
     quiet_start_s: float = setting(
         "HEALING_QUIET_START_S",
         60,
@@ -75,11 +111,47 @@ class HealingSettings(Group):
     flaps_max: int = setting(
         "HEALING_FLAPS_MAX",
         4,
-        unit="times within five minutes",
+        unit="times within HEALING_FLAP_WITHIN_S",
         what="How often a cause may come before it is only told and not treated",
         reason="4: a sensor that swings so often tells of itself",
         ge=2,
         le=1000,
+    )
+    flap_within_s: float = setting(
+        "HEALING_FLAP_WITHIN_S",
+        300,
+        unit="seconds",
+        what="Span in which HEALING_FLAPS_MAX counts",
+        reason="300: as long as the pause after a success",
+        ge=1,
+        le=86_400,
+    )
+    storm_faults: int = setting(
+        "HEALING_STORM_FAULTS",
+        3,
+        unit="parts of the bot",
+        what="So many with alarms of their own at once are a storm: all is told, none is treated",
+        reason="3: two faults at once happen; three have a common reason that a person finds",
+        ge=2,
+        le=20,
+    )
+    storm_within_s: float = setting(
+        "HEALING_STORM_WITHIN_S",
+        15,
+        unit="seconds",
+        what="Span in which HEALING_STORM_FAULTS counts",
+        reason="15: what has one reason shows in all its places within seconds",
+        ge=1,
+        le=3600,
+    )
+    storm_calm_s: float = setting(
+        "HEALING_STORM_CALM_S",
+        60,
+        unit="seconds",
+        what="A storm ends when no alarm came for so long",
+        reason="60: as long as the quiet start",
+        ge=1,
+        le=86_400,
     )
     draft_summaries: bool = setting(
         "HEALING_DRAFT_SUMMARIES",

@@ -112,6 +112,8 @@ class Settings(BaseSettings):
             problems.append(f"PERSONA must be one of: {names}.")
         if self.deadlines.first_words_s > self.deadlines.whole_answer_s:
             problems.append("DEADLINE_FIRST_WORDS_S must not exceed DEADLINE_WHOLE_ANSWER_S.")
+        if self.healing.failure_cool_down_s > self.healing.cool_down_max_s:
+            problems.append("HEALING_FAILURE_COOL_DOWN_S must not exceed HEALING_COOL_DOWN_MAX_S.")
         if problems:
             raise ValueError("\n".join(problems))
         return self
