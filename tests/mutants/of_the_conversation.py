@@ -47,8 +47,8 @@ MUTANTS = (
     Mutant(
         "a claim stores a place beyond one that is not durable",
         "conversation/intake/place.py",
-        "return step.cursor if self._steps and self._steps[0] is step else None",
-        "return step.cursor",
+        "first = step is not None and bool(self._steps) and self._steps[0] is step",
+        "first = step is not None",
         _INBOUND,
     ),
     Mutant(

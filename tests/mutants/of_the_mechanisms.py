@@ -288,6 +288,6 @@ MUTANTS = (
         "operations/guardrails.py",
         "if starts.count(cause) >= settings.runs_per_cause_max:",
         "if len(cause) < 0:",
-        (*_GUARDS, "tests/stateful/test_guardrails_model.py"),
+        (*_GUARDS, "tests/stateful/test_alarm_storms.py"),
     ),
 )
