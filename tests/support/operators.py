@@ -306,7 +306,7 @@ async def serving(
     await audit.open()
     house, hands, mutexes = house or House(), hands or Hands(), Mutexes(clock, bus)
     desk = ActionDesk(hands, audit, mutexes, clock)
-    api = OperatorApi(house, desk, gate, 0, clock, more)
+    api = OperatorApi(house, desk, gate, 0, clock, lambda: more)
     await api.start()
     try:
         yield Served(api, house, hands, mutexes, audit, desk)

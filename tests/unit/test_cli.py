@@ -162,6 +162,15 @@ def test_version_is_told_without_loading_the_bot() -> None:
     assert told.splitlines() == [f"llmbot {__version__}", "[]"]
 
 
+def test_a_start_leaves_fastapi_for_later() -> None:
+    """What only the operator API needs is loaded when it is asked, not before the first reply."""
+    code = "import sys, llmbot.app.run; print({'fastapi', 'google.genai'} & set(sys.modules))"
+    told = subprocess.run(  # noqa: S603 - our own interpreter and words
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert told.splitlines() == ["set()"]
+
+
 # ── beside a running bot ────────────────────────────────────────────────────────────────────────
 
 

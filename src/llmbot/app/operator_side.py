@@ -6,8 +6,7 @@ It begins before the bot, so that the API tells of a start that takes long, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-
-from fastapi import APIRouter
+from typing import TYPE_CHECKING
 
 from llmbot.adapters.host import Host
 from llmbot.app.actions.table import BotActions
@@ -31,6 +30,9 @@ from llmbot.operations.audit.files import DIRECTORY
 from llmbot.operations.audit.trail import AuditTrail
 from llmbot.operations.metrics import Metrics
 from llmbot.operations.sensing.recent_calls import RecentCalls
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
 
 __all__ = ["OperatorSide", "gate_settings"]
 
@@ -58,10 +60,10 @@ class OperatorSide:
         self,
         house: House,
         ask_restart: Callable[[], bool],
-        more: Sequence[APIRouter] = (),
+        more: Callable[[], Sequence[APIRouter]] = tuple,
         dashboard: Dashboard | None = None,
     ) -> None:
-        """Nothing runs yet; `more` are further routes of the API, `dashboard` its page.
+        """Nothing runs yet; `more` makes further routes of the API, `dashboard` its page.
 
         `ask_restart` begins a restart, and answers False while the bot stops already.
         """

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmbot import __version__
 from llmbot.adapters.host import return_freed_memory
@@ -26,9 +26,6 @@ from llmbot.app.operator_side import OperatorSide
 from llmbot.app.parts import Bot, House, Mode
 from llmbot.app.settings.tree import Settings
 from llmbot.app.telemetry.logs import Telemetry
-from llmbot.console.api.drills import drill_routes
-from llmbot.console.api.incidents import incident_routes
-from llmbot.console.api.runbooks import runbook_routes
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.views import Life
 from llmbot.kernel.clock import Clock, Random, SystemClock
@@ -37,6 +34,9 @@ from llmbot.kernel.ids import this_owner
 from llmbot.kernel.redact import Redactor
 from llmbot.resilience.mutex import Mutexes
 from llmbot.storage.instance import InstanceLock, acquire
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
 
 RESTART_EXIT = 75
 """Exit code that asks whoever started the bot to start it again (EX_TEMPFAIL)."""
@@ -133,11 +133,7 @@ def _furnish(
     healing = HealingService()
     desk = BotDesk(lambda: healing.plane)
     drills = DrillDesk(house.settings.storage.data_dir, simulated=simulator_address is not None)
-    more = (
-        incident_routes(lambda: desk),
-        runbook_routes(lambda: desk),
-        drill_routes(lambda: desk.faults, drills),
-    )
+    more = partial(_routes_of_repair, desk, drills)
     dashboard = Dashboard(bus, clock, simulator_address or "")
     operator = OperatorSide(house, ask_restart, more, dashboard)
     systemd = Systemd.of(os.environ)
@@ -164,6 +160,19 @@ def _furnish(
     bus.subscribe(recovery.hear)
     _keep_what_stands()
     return _Stage(bot, operator, recovery, systemd)
+
+
+def _routes_of_repair(desk: BotDesk, drills: DrillDesk) -> tuple[APIRouter, ...]:
+    """The routes of incidents, runbooks and drills, when the operator API is put together."""
+    from llmbot.console.api.drills import drill_routes  # noqa: PLC0415 - loads FastAPI
+    from llmbot.console.api.incidents import incident_routes  # noqa: PLC0415 - loads FastAPI
+    from llmbot.console.api.runbooks import runbook_routes  # noqa: PLC0415 - loads FastAPI
+
+    return (
+        incident_routes(lambda: desk),
+        runbook_routes(lambda: desk),
+        drill_routes(lambda: desk.faults, drills),
+    )
 
 
 def _keep_what_stands() -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import APIRouter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llmbot.console.action_desk import ActionDesk
-from llmbot.console.api.factory import build_routes, create_api
 from llmbot.console.api.listen import listen_on
 from llmbot.console.api.protocol import BoundedProtocol
 from llmbot.console.dashboard.service import Dashboard
@@ -20,13 +19,16 @@ from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import Views
 from llmbot.kernel.clock import Clock
 
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
 CONNECTIONS_MAX = 1000
 # Longer than clients keep an idle connection (5 s is common), so that it is theirs to close: where
 # both close at the same time, a request is lost.
 KEEP_ALIVE_S = 20
 STOP_GRACE_S = 2
 BUILD_AFTER_S = 10.0
-"""The routes take a third of a second of the processor, which a start needs for its first reply."""
+"""FastAPI and the routes take a second of the processor, which a start needs to reply first."""
 BUILDING = "operator API routes"
 """The name of the task that puts them together."""
 
@@ -46,14 +48,25 @@ class OperatorApi:
         gate: GateSettings,
         port: int,
         clock: Clock,
-        more: Sequence[APIRouter] = (),
+        more: Callable[[], Sequence[APIRouter]] = tuple,
         dashboard: Dashboard | None = None,
     ) -> None:
-        """Build the application; nothing listens yet. Port 0 takes a free one, and keeps it."""
-        self._api, gated = create_api(views, desk, gate, clock, more, dashboard)
-        self._app = self._serving(gated)
+        """Nothing listens yet; `more` makes further routes. Port 0 takes a free one for good."""
+
+        def create() -> ASGIApp:
+            from llmbot.console.api.factory import (  # noqa: PLC0415 - it loads FastAPI
+                build_routes,
+                create_api,
+            )
+
+            api, gated = create_api(views, desk, gate, clock, more(), dashboard)
+            build_routes(api)
+            return gated
+
+        self._create = create
+        self._app: ASGIApp | None = None
         self._asked = asyncio.Event()
-        self._built: asyncio.Task[None] | None = None
+        self._built: asyncio.Task[ASGIApp] | None = None
         self._host = gate.host.strip("[]")
         self._port = port
         self._server: uvicorn.Server | None = None
@@ -77,7 +90,8 @@ class OperatorApi:
         listener = listen_on(self._host, self._port)
         self._port = listener.getsockname()[1]
         config = uvicorn.Config(
-            self._app,
+            self._serve,
+            interface="asgi3",
             http=BoundedProtocol,
             ws="none",
             lifespan="off",
@@ -93,28 +107,32 @@ class OperatorApi:
         # Signals belong to whoever runs the bot; uvicorn would take them for itself.
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
         self._server = server
-        self._built = asyncio.create_task(self._build(), name=BUILDING)
+        if self._app is None:
+            self._built = asyncio.create_task(self._build(), name=BUILDING)
         self._task = asyncio.create_task(server.serve(sockets=[listener]), name="operator API")
 
-    async def _build(self) -> None:
-        """At the first request, else when a start has had its time: those who wait come first."""
+    async def _build(self) -> ASGIApp:
+        """At the first request, else when a start has had its time: those who wait come first.
+
+        In a thread: it would stop the loop for as long, and everybody's answers.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BUILD_AFTER_S):
                 await self._asked.wait()
-        await asyncio.to_thread(build_routes, self._api)
+        self._app = await asyncio.to_thread(self._create)
+        return self._app
 
-    def _serving(self, app: ASGIApp) -> ASGIApp:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request wait for the routes, and what it sets going know that it waits."""
-
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            if self._built is not None and not self._built.done():
-                self._asked.set()
-                # Not as an error of this request: it builds what is missing itself then.
-                await asyncio.wait((self._built,))
-            _IN_REQUEST.set(True)
-            await app(scope, receive, send)
-
-        return serve
+        app = self._app
+        if app is None:
+            self._asked.set()
+            if self._built is None or self._built.done():
+                # What went wrong may be over, as is a disk that could not be read.
+                self._built = asyncio.create_task(self._build(), name=BUILDING)
+            app = await asyncio.shield(self._built)
+        _IN_REQUEST.set(True)
+        await app(scope, receive, send)
 
     async def stop(self) -> None:
         """Answer what is being asked, then close.

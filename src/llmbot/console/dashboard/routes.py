@@ -19,7 +19,7 @@ from llmbot.console.api.problem import problem
 from llmbot.console.dashboard.actions import Known, offers_of
 from llmbot.console.dashboard.assets import Asset, fill_in, load_assets
 from llmbot.console.dashboard.feed import READERS_MAX
-from llmbot.console.dashboard.sections import offered
+from llmbot.console.dashboard.sections import Sections, offered
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.dashboard.sign_in import SIGN_IN, SIGN_OUT, Entrance
 from llmbot.console.gate.gate import Guesses
@@ -49,7 +49,7 @@ def dashboard_routes(
     """
     routes = APIRouter(include_in_schema=False)
     assets = load_assets()
-    dashboard.attach(routers)
+    dashboard.attach(Sections(routers))
 
     _file_routes(routes, assets)
     _sign_in_routes(routes, assets, entrance, guesses)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import orjson
-from fastapi import APIRouter
 
 from llmbot.console.dashboard.board import Board
 from llmbot.console.dashboard.feed import FeedResponse, Readers
 from llmbot.console.dashboard.flow import Flow
 from llmbot.console.dashboard.history import EVERY_S, History, Series
-from llmbot.console.dashboard.sections import Sections
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.events import EventBus
+
+if TYPE_CHECKING:
+    # It comes with FastAPI, which a start leaves for later: see `console.api.server`.
+    from llmbot.console.dashboard.sections import Sections
 
 __all__ = ["Dashboard"]
 
@@ -47,16 +49,16 @@ class Dashboard:
         self._board = Board()
         self._readers = Readers()
         self._history = History(SERIES)
-        self._sections = Sections(())
+        self._sections: Sections | None = None
         self._status = ("", clock.wall())
         # By this a page knows that another life of the bot answers, which remembers nothing.
         self._life = f"{clock.wall():.3f}"
         self._task: asyncio.Task[None] | None = None
         self.flow = Flow(bus, self._moved)
 
-    def attach(self, routers: Iterable[APIRouter]) -> None:
-        """Read these routes from now on."""
-        self._sections = Sections(routers)
+    def attach(self, sections: Sections) -> None:
+        """Read these from now on; called from the thread that puts the routes together."""
+        self._sections = sections
 
     async def start(self) -> None:
         """Begin to look."""
@@ -88,16 +90,16 @@ class Dashboard:
     async def _keep_fresh(self) -> None:
         point_at = self._clock.monotonic()
         while True:
-            sections = await self._look()
+            sections = await self._look(self._sections)
             if self._clock.monotonic() >= point_at:
                 point_at += EVERY_S
                 self._history.add(self._clock.wall(), sections)
                 self._board.put("history", orjson.dumps(self._history.view()))
             await self._until_due(point_at)
 
-    async def _look(self) -> dict[str, object]:
-        """Read every section and put it on the board."""
-        sections, failed = await self._sections.read()
+    async def _look(self, known: Sections | None) -> dict[str, object]:
+        """Read every section and put it on the board; nothing while the routes are to come."""
+        sections, failed = ({}, []) if known is None else await known.read()
         for name, section in sections.items():
             self._board.put(name, orjson.dumps(section))
         self._board.put("page", orjson.dumps({"unreadable": failed, **self._since(sections)}))
