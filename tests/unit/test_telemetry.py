@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import logging
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.tiny_disk import remount, tiny_disk
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.app.telemetry.lines import ColouredConsole, action_name, for_console, from_record
 from llmbot.app.telemetry.logs import Telemetry
-from llmbot.kernel.clock import ManualClock
+from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.errors import DataDirectoryError
 from llmbot.kernel.events import BreakerChanged, EventBus, JobMoved, ModelFailed, Noted
 from llmbot.kernel.redact import Redactor
@@ -188,6 +190,44 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
         Log(tmp_path / "file" / "logs").telemetry.start()
 
 
+def until_shown(log: Log, words: str) -> None:
+    """Wait until a line was written or tried: the screen is told after the file."""
+    deadline = SystemClock().monotonic() + PATIENCE_S
+    while words not in log.screen.getvalue():
+        assert SystemClock().monotonic() < deadline, words
+        threading.Event().wait(0.01)
+
+
+def test_a_removed_file_is_written_anew(log: Log) -> None:
+    """Whoever moves the log or removes its directory finds the next lines in a new one."""
+    log.bus.publish(Noted("One", "before"))
+    until_shown(log, "before")
+    (log.directory / "application.log").rename(log.directory / "mine.log")
+    log.bus.publish(Noted("Two", "after the move"))
+    until_shown(log, "after the move")
+    shutil.rmtree(log.directory)
+    log.bus.publish(Noted("Three", "after the removal"))
+    assert ["after the removal" in line for line in log.lines()] == [True]
+
+
+def test_a_directory_that_is_lost_is_told_and_mended(log: Log) -> None:
+    """While no file can be made, the trouble is named; afterwards the log says what is missing."""
+    log.bus.publish(Noted("One", "before"))
+    until_shown(log, "before")
+    assert log.telemetry.trouble() == ""
+    shutil.rmtree(log.directory)
+    log.directory.write_text("in the way", encoding="utf-8")
+    for number in range(3):
+        log.bus.publish(Noted("Two", f"lost {number}"))
+    until_shown(log, "lost 2")
+    assert "cannot be written" in log.telemetry.trouble()
+    assert "3 line(s) are missing" in log.telemetry.trouble()
+    log.directory.unlink()
+    until_shown(log, "3 log line(s) are missing")
+    assert log.telemetry.trouble() == ""
+    assert [line.split()[2] for line in log.lines()] == ["log_unwritten"]
+
+
 def test_the_stop_leaves_nothing_behind(log: Log) -> None:
     """After the stop no thread and no handler is left, and a second stop does nothing."""
     before = list(logging.getLogger().handlers)
@@ -224,5 +264,6 @@ def test_a_read_only_disk_stops_no_start(tmp_path: Path) -> None:
         assert log.telemetry.facts().failed == 1
         remount(disk, "rw")
         log.bus.publish(Noted("Second", "kept"))
-        (line,) = log.lines()
-        assert "kept" in line
+        missing, kept = log.lines()
+        assert "1 log line(s) are missing here" in missing
+        assert "kept" in kept

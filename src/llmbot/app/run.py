@@ -26,6 +26,7 @@ from llmbot.app.operator_side import OperatorSide
 from llmbot.app.parts import Bot, House, Mode
 from llmbot.app.settings.tree import Settings
 from llmbot.app.telemetry.logs import Telemetry
+from llmbot.app.telemetry.service import LogService
 from llmbot.console.dashboard.service import Dashboard
 from llmbot.console.views import Life
 from llmbot.kernel.clock import Clock, Random, SystemClock
@@ -109,7 +110,7 @@ async def run_bot(
         mutexes = Mutexes(clock, bus)
         began = clock.monotonic()
         house = House(settings, mode, clock, Random(), bus, owner, mutexes, began, redactor)
-        return await _live(house, lock, simulator_address, announce)
+        return await _live(house, lock, LogService(telemetry), simulator_address, announce)
     finally:
         telemetry.stop()
         lock.release()
@@ -126,7 +127,11 @@ class _Stage:
 
 
 def _furnish(
-    house: House, lock: InstanceLock, ending: Ending, simulator_address: str | None
+    house: House,
+    lock: InstanceLock,
+    log: LogService,
+    ending: Ending,
+    simulator_address: str | None,
 ) -> _Stage:
     bus, clock = house.bus, house.clock
     ask_restart = partial(ending.ask, "restart requested", RESTART_EXIT)
@@ -138,7 +143,7 @@ def _furnish(
     operator = OperatorSide(house, ask_restart, more, dashboard)
     systemd = Systemd.of(os.environ)
     watchdog = WatchdogService(systemd, bus, clock)
-    operators = (*operator.services, dashboard, drills, healing, watchdog)
+    operators = (log, *operator.services, dashboard, drills, healing, watchdog)
     bot = build(house, operator.views.bot_state, operators, commands=operator.commands)
     watchdog.attach(Progress(bot.mechanisms.queue, bot.conversation.workers, clock), bot.supervisor)
     whole = operator.attach(bot)
@@ -185,13 +190,17 @@ def _keep_what_stands() -> None:
 
 
 async def _live(
-    house: House, lock: InstanceLock, simulator_address: str | None, announce: Announce
+    house: House,
+    lock: InstanceLock,
+    log: LogService,
+    simulator_address: str | None,
+    announce: Announce,
 ) -> int:
     bus, settings = house.bus, house.settings
     brake = Brake(settings.storage.data_dir, house.clock)
     braked = brake.begin()
     ending = Ending()
-    stage = _furnish(house, lock, ending, simulator_address)
+    stage = _furnish(house, lock, log, ending, simulator_address)
     operator, supervisor = stage.operator, stage.bot.supervisor
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,14 +2,14 @@
 
 Who logs pays for a place in a bounded queue and nothing else; a thread of its own renders, scrubs
 and writes. When the queue is full the line is dropped and counted, and the log says how many are
-missing where they are missing. The disk may fail: the bot goes on, the console still speaks.
+missing where they are missing. The disk may fail: the bot goes on, the console still speaks, and
+the file is tried again until it can be written.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
-import logging.handlers
 import queue
 import sys
 import threading
@@ -28,6 +28,7 @@ from llmbot.app.telemetry.lines import (
     for_file,
     from_record,
 )
+from llmbot.app.telemetry.log_file import LogFile
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import DataDirectoryError
 from llmbot.kernel.events import EventBus, Level, Published
@@ -41,6 +42,8 @@ QUEUE_MAX = 10_000
 STOP_DEADLINE_S = 5.0
 GATHER_S = 0.02
 """How long the writer lets lines gather: waking it costs who logs more than the line itself."""
+LOOK_S = 2.0
+"""How often the file is looked at while no line comes."""
 
 _RANK = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40}
 
@@ -86,8 +89,9 @@ class Telemetry:
         self._queue_max = queue_max
         self._stopping = threading.Event()
         self._written = self._failed = self._dropped = self._dropped_told = 0
-        self._last_error = ""
-        self._file: logging.handlers.RotatingFileHandler | None = None
+        self._unwritten = 0
+        self._last_error = self._out_of_reach = ""
+        self._file: LogFile | None = None
         self._thread: threading.Thread | None = None
         self._records = _Records(self._offer)
         self._log: FilteringBoundLogger = structlog.wrap_logger(
@@ -104,15 +108,7 @@ class Telemetry:
         Raises:
             DataDirectoryError: the directory of the logs cannot be written.
         """
-        size, count = self._limits
-        self._file = logging.handlers.RotatingFileHandler(
-            self._path,
-            maxBytes=size,
-            backupCount=count,
-            encoding="utf-8",
-            errors="replace",
-            delay=True,
-        )
+        self._file = LogFile(self._path, *self._limits, self._write_failed)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.open("a").close()
@@ -122,9 +118,6 @@ class Telemetry:
                     f"The log directory {self._path.parent} cannot be written "
                     f"({error.strerror}); make it writable or set LOG_DIR."
                 ) from None
-        self._file.setFormatter(logging.Formatter("%(message)s"))
-        # Its own handler of errors prints to stderr; ours counts.
-        self._file.handleError = self._write_failed  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._write, name="log writer", daemon=True)
         self._thread.start()
         root = logging.getLogger()
@@ -170,6 +163,13 @@ class Telemetry:
             self._written, self._dropped, self._failed, self._queue.qsize(), self._last_error
         )
 
+    def trouble(self) -> str:
+        """Why lines do not reach the file now; empty while they do."""
+        if not self._out_of_reach:
+            return ""
+        missing = f"; {self._unwritten} line(s) are missing" if self._unwritten else ""
+        return f"{self._path.name} cannot be written: {self._out_of_reach}{missing}"
+
     # ── on the caller's side ────────────────────────────────────────────────────────────────────
 
     def _enqueue(self, _: WrappedLogger, __: str, entry: EventDict) -> EventDict:
@@ -185,7 +185,7 @@ class Telemetry:
     # ── on the writer's thread ──────────────────────────────────────────────────────────────────
 
     def _write(self) -> None:
-        while (entry := self._queue.get()) is not None:
+        while (entry := self._next()) is not None:
             if self._queue.empty():
                 self._stopping.wait(GATHER_S)
             self._write_one(entry)
@@ -194,7 +194,27 @@ class Telemetry:
                 self._dropped_told += missing
                 self._write_one(self._dropped_entry(missing))
 
+    def _next(self) -> EventDict | None:
+        """The next line; where none comes, the file is looked at all the same."""
+        while True:
+            try:
+                return self._queue.get(timeout=LOOK_S)
+            except queue.Empty:
+                self._look()
+
+    def _look(self) -> None:
+        """See whether the file can be written, and as soon as it can: what is missing in it."""
+        self._out_of_reach = "" if self._file is None else self._file.trouble()
+        if self._out_of_reach or not self._unwritten:
+            return
+        entry, count, self._unwritten = self._unwritten_entry(), self._unwritten, 0
+        self._write_one(entry)
+        if self._unwritten:
+            self._unwritten = count  # it can be opened, but takes nothing
+
     def _write_one(self, entry: EventDict) -> None:
+        if self._unwritten:
+            self._look()
         failed_before = self._failed
         try:
             line = for_file(entry, self._redactor)
@@ -208,10 +228,20 @@ class Telemetry:
             self._last_error = f"{type(error).__name__} while writing a line"
         self._written += self._failed == failed_before
 
-    def _write_failed(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's name
-        """Called by the handler inside its `except`: the disk is full or gone."""
+    def _write_failed(self, why: str) -> None:
+        """The disk is full or gone."""
         self._failed += 1
-        self._last_error = str(sys.exc_info()[1])
+        self._unwritten += 1
+        self._last_error = self._out_of_reach = why
+
+    def _unwritten_entry(self) -> EventDict:
+        return {
+            "at_s": self._clock.wall(),
+            "level": "warning",
+            "action": "log_unwritten",
+            "event": f"{self._unwritten} log line(s) are missing here: the file took none",
+            "facts": {"unwritten": self._unwritten, "because": self._last_error},
+        }
 
     def _dropped_entry(self, missing: int) -> EventDict:
         return {
