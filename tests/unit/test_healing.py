@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.support.control_plane import Plane, plane
 from tests.support.plant import MIB, RecordingHand, SetPlant, breaker, opened
 
+from llmbot.app.settings.reload import SettingsRefused
 from llmbot.kernel.clock import ManualClock, SystemClock
 from llmbot.kernel.events import (
     BreakerChanged,
     DuplicateMessage,
+    Event,
     ModelAnswered,
     ModelFailed,
     WorkRecovered,
@@ -21,6 +24,7 @@ from llmbot.operations.causes import CAUSES
 from llmbot.operations.guardrails import RailSettings
 from llmbot.operations.incidents.report import as_json, as_markdown
 from llmbot.operations.ports import CallReading, HostReading, Part, ServiceReading, Verb
+from llmbot.storage.documents.facts import DataInvalid
 
 
 def failed(model: str, code: str = "model_unavailable") -> ModelFailed:
@@ -362,6 +366,32 @@ async def test_what_keeps_an_incident_open_is_told_once(tmp_path: Path) -> None:
     told = [line.what for line in incident.timeline if line.what.startswith("Not closed yet")]
     assert len(told) == 1
     assert "external" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "happens"),
+    [
+        (Part.CONFIG, SettingsRefused("no number", ())),
+        (Part.DOCUMENTS, DataInvalid("users/7.json", "cut", "quarantine/7")),
+    ],
+)
+async def test_what_needed_no_act_is_confirmed_by_other_eyes_too(
+    tmp_path: Path, part: Part, happens: Event
+) -> None:
+    """Where the bot had nothing to do, the runbook's own look still ends the incident."""
+    plant = SetPlant()
+    house, clock, _ = build(tmp_path, plant)
+    plant.probes = lambda asked, _: asked is not part
+    house.bus.publish(happens)
+    await rounds(house, clock, 40)
+    (incident,) = house.incidents.all()
+    assert incident.open
+    plant.probes = lambda _, __: True
+    await rounds(house, clock, 10)
+    (closed,) = house.incidents.all()
+    assert not closed.open
+    assert f"- [x] Confirmed ({part}): well" in as_markdown(closed)
+    assert [check["passed"] for check in closed.checks if check["name"] == str(part)] == [True]
 
 
 async def test_an_incident_escalates_once_for_lasting_whatever_restarts(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from llmbot.app.settings.tree import Settings
 from llmbot.console.actions import UnknownTargetError
 from llmbot.conversation.rules.server_settings import SERVERS, ServerSettings
 from llmbot.kernel.clock import SystemClock
+from llmbot.kernel.errors import StoreUnavailableError
 from llmbot.kernel.events import EventBus
 from llmbot.storage.documents.admin import DocumentAdmin
 from llmbot.storage.documents.facts import DataInvalid
@@ -287,3 +288,17 @@ def test_no_secret_can_be_set_by_the_file() -> None:
     for name in ("DISCORD_TOKEN", "GOOGLE_API_KEY", "ADMIN_TOKEN"):
         with pytest.raises(MisfitError, match="secret"):
             merged(Settings(), {name: "x" * 60})
+
+
+async def test_the_file_can_be_read_again_beside_what_is_in_force(tmp_path: Path) -> None:
+    """What the disk says is told as it is, taken over or not; what cannot hold is refused."""
+    made = Rig(tmp_path, Settings())
+    await made.store.start()
+    await made.reloader.load()
+    made.edit(ATTEMPTS_MAX=9)
+    assert (await made.reloader.reread()).limits.attempts_max == 9
+    assert await made.reloader.reread() != made.reloader.in_force
+    made.edit(ATTEMPTS_MAX="many")
+    with pytest.raises(StoreUnavailableError, match="ATTEMPTS_MAX"):
+        await made.reloader.reread()
+    await made.store.stop()

@@ -123,6 +123,10 @@ class LoopWatch:
             blocked=self._blocked,
         )
 
+    def worst_s(self, span_s: float) -> float:
+        """How late the latest sign of the last seconds was, or that still awaited is."""
+        return max(self._late_s(span_s), default=0.0)
+
     def p999_ms(self) -> float:
         """What one sign of a thousand exceeded over the last minute."""
         past = sorted(self._late_s(self._settings.span_s))

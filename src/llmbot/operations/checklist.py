@@ -6,24 +6,42 @@ Source: the operators' document, "Recovery Validation Checklist".
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
+from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import LlmbotError
+from llmbot.operations.catalog.registry import RUNBOOKS
+from llmbot.operations.causes import CAUSES
 from llmbot.operations.ports import Check, Part, Plant
+from llmbot.operations.runbook import Runbook, Situation
 from llmbot.resilience.breaker_facts import BreakerState
+from llmbot.resilience.deadline import Deadline
 
 _P95_MS = 5000
 _SAMPLES_MIN = 10
 """Fewer answers say nothing about the usual time."""
+_CONFIRM_S = 15.0
+_COVERED = frozenset({Part.DISCORD, Part.MODEL, Part.QUEUE})
+"""The five look at these already."""
 
 
-async def validate_all(plant: Plant, fresh_s: float = 60.0) -> tuple[Check, ...]:
+async def validate_all(
+    plant: Plant, clock: Clock, causes: Sequence[str] = (), fresh_s: float = 60.0
+) -> tuple[Check, ...]:
     """Status, circuits, external, performance, end to end; the outside is asked for real.
 
-    Response times are judged on the last `fresh_s` seconds: older ones tell of what is over.
+    What confirms the end of each of `causes` follows, where none of the five does. Response times
+    are judged on the last `fresh_s` seconds: older ones tell of what is over.
     """
-    discord, model, whole = await asyncio.gather(
-        plant.probe(Part.DISCORD, "rest"),
-        plant.probe(Part.MODEL, ""),
-        plant.probe(Part.QUEUE, ""),
+    books = dict.fromkeys(CAUSES[name].runbook for name in causes if name in CAUSES)
+    own = [RUNBOOKS[name] for name in books if RUNBOOKS[name].part not in _COVERED]
+    (discord, model, whole), confirmed = await asyncio.gather(
+        asyncio.gather(
+            plant.probe(Part.DISCORD, "rest"),
+            plant.probe(Part.MODEL, ""),
+            plant.probe(Part.QUEUE, ""),
+        ),
+        asyncio.gather(*(_confirmed(book, plant, clock) for book in own)),
     )
     external = Check(
         "external",
@@ -31,7 +49,17 @@ async def validate_all(plant: Plant, fresh_s: float = 60.0) -> tuple[Check, ...]
         f"Discord: {discord.detail}; model: {model.detail}",
     )
     end_to_end = Check("end to end", whole.passed, whole.detail)
-    return (status(plant), circuits(plant), external, performance(plant, fresh_s), end_to_end)
+    five = (status(plant), circuits(plant), external, performance(plant, fresh_s), end_to_end)
+    return (*five, *confirmed)
+
+
+async def _confirmed(book: Runbook, plant: Plant, clock: Clock) -> Check:
+    """What a run of this runbook would be judged by, though it may have had nothing to do."""
+    try:
+        async with Deadline.after(clock, _CONFIRM_S).limit():
+            return await book.validate(Situation(book.name, (), plant, clock))
+    except (LlmbotError, OSError, TimeoutError) as error:
+        return Check(str(book.part), passed=False, detail=str(error) or type(error).__name__)
 
 
 def status(plant: Plant) -> Check:

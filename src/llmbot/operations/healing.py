@@ -115,7 +115,8 @@ class Healing:
     async def _close(self) -> None:
         """Validate with other eyes than those that raised it, then report."""
         incident = self.incident_log.current
-        checks = await validate_all(self.plant, FRESH_S)
+        own = () if incident is None else tuple(incident.causes)
+        checks = await validate_all(self.plant, self.clock, own, FRESH_S)
         if incident is None or self.causes:
             return
         if not self.pacing.may_close(checks, self._calm_since):

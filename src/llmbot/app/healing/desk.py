@@ -171,7 +171,7 @@ class BotDesk:
     async def verify(self) -> Sequence[Check]:
         """See `Desk.verify`."""
         plant = self._plane.plant
-        checks = await validate_all(plant)
+        checks = await validate_all(plant, self._plane.healing.clock)
         whole = await plant.whole_way()
         return (*(check for check in checks if check.name != whole.name), whole)
 

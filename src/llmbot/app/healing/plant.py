@@ -58,7 +58,7 @@ class BotPlant:
         self._bot = bot
         self._running = running
         self._mutexes = bot.operations.mutexes
-        self._probes = Probes(bot)
+        self.probes = Probes(bot)
         self._temp_problem = ""
         self._usual: tuple[float, Mapping[str, float]] | None = None
         self._performance: tuple[float, Performance] | None = None
@@ -209,11 +209,11 @@ class BotPlant:
 
     async def probe(self, part: Part, subject: str) -> Check:
         """See `Plant.probe`."""
-        return await self._probes.look(part, subject)
+        return await self.probes.look(part, subject)
 
     async def whole_way(self) -> Check:
         """The whole way of a message, walked for real; costs one answer of a model."""
-        return await self._probes.whole_way()
+        return await self.probes.whole_way()
 
     async def impact(self, since_s: float, until_s: float) -> Impact | None:
         """See `Plant.impact`: of people's messages, not of tests.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -14,12 +14,14 @@ from llmbot.adapters.models.transport import new_http_client
 from llmbot.app.actions.tests_outside import outside_tests
 from llmbot.app.running import Running
 from llmbot.app.synthetic.messages import ECHO_CHANNEL
+from llmbot.app.telemetry.logs import LOG_NAME, tail
 from llmbot.console.actions import Asked
 from llmbot.conversation.generation import Candidate
 from llmbot.conversation.ports import Finish, ModelDeadlines, Prompt, Role, Turn
 from llmbot.kernel.errors import LlmbotError, ModelEmptyError, ModelStreamCutError
 from llmbot.operations import temp_files
 from llmbot.operations.ports import Check, Part
+from llmbot.operations.sensing.sensors import Reading
 from llmbot.resilience.deadline import Deadline
 
 __all__ = ["PROBE_S", "Probes", "model_name"]
@@ -28,6 +30,15 @@ PROBE_S = 8.0
 _OK = 200
 _TRIES = 3
 _PAUSE_S = 0.5
+_SPAN_S = 0.4
+"""Of a measurement of the loop or the clocks."""
+_LATE_S = 0.5
+"""A sign of life that takes longer is an alarm."""
+_APART_S = 0.1
+_SECRET_MIN = 6
+"""Shorter ones are plain words, too."""
+_LOG_BYTES = 256 * 1024
+_LOOK_AGAIN_S = 0.1
 
 _DEADLINES = ModelDeadlines(
     connect_s=3.0, first_words_s=5.0, between_words_s=3.0, whole_answer_s=PROBE_S
@@ -46,20 +57,30 @@ class Probes:
     def __init__(self, bot: Running) -> None:
         """Look at `bot`."""
         self._bot = bot
-
-    async def look(self, part: Part, subject: str) -> Check:
-        """See `Plant.probe`."""
-        looks: dict[Part, Callable[[str], Any]] = {
+        self._looks: dict[Part, Callable[[str], Any]] = {
             Part.MODEL: self._ask_model,
             Part.DISCORD: self._ask_discord,
             Part.DATABASE: self._write_and_read,
             Part.QUEUE: self._whole,
             Part.DOCUMENTS: self._documents_sound,
             Part.CONTEXT: self._room_for_contexts,
+            Part.LOOP: self._loop_turns,
+            Part.CLOCK: self._clocks_agree,
+            Part.CONFIG: self._settings_hold,
+            Part.SENSORS: self._sensors_look,
         }
-        look = looks.get(part)
+        self.readings: Mapping[str, Reading] = {}
+        """What the sensors say, renewed by each of their looks."""
+
+    def has(self, part: Part) -> bool:
+        """Whether the part can be asked."""
+        return part in self._looks
+
+    async def look(self, part: Part, subject: str) -> Check:
+        """See `Plant.probe`."""
+        look = self._looks.get(part)
         if look is None:
-            return Check(str(part), passed=True, detail="it goes on")
+            return Check(str(part), passed=False, detail="nothing asks this part")
         try:
             async with Deadline.after(self._bot.house.clock, PROBE_S).limit():
                 return Check(str(part), passed=True, detail=await look(subject))
@@ -148,6 +169,49 @@ class Probes:
         folder = self._bot.house.settings.storage.temp_dir
         await asyncio.to_thread(temp_files.prepare, folder)
         return "TEMP_DIR can be written"
+
+    async def _loop_turns(self, _: str) -> str:
+        """Ask the thread that watches the loop; the loop's own lateness raised the alarm."""
+        watch = self._bot.operations.sensors.loop
+        if not watch.running:
+            raise OSError("nothing watches the loop")
+        await self._bot.house.clock.sleep(_SPAN_S)
+        late_s = watch.worst_s(_SPAN_S)
+        if late_s > _LATE_S:
+            raise OSError(f"a sign of life took {late_s:.2f} s")
+        return f"a sign of life for another thread took {1000 * late_s:.0f} ms at most"
+
+    async def _clocks_agree(self, _: str) -> str:
+        """Time a short sleep by both clocks: neither runs ahead of the other now."""
+        clock = self._bot.house.clock
+        wall, monotonic = clock.wall(), clock.monotonic()
+        await clock.sleep(_SPAN_S)
+        by_wall, by_timer = clock.wall() - wall, clock.monotonic() - monotonic
+        if by_timer < _SPAN_S:
+            raise OSError(f"a timer of {_SPAN_S:g} s ended after {by_timer:.2f} s")
+        if abs(by_wall - by_timer) > _APART_S:
+            raise OSError(f"{by_timer:.2f} s were {by_wall:.2f} s by the wall clock")
+        return f"{by_timer:.2f} s were {by_wall:.2f} s by the wall clock"
+
+    async def _settings_hold(self, _: str) -> str:
+        """Read the settings from the disk again, and the end of the log."""
+        reloader, settings = self._bot.mechanisms.documents.reloader, self._bot.house.settings
+        if await reloader.reread() != reloader.in_force:
+            raise OSError("the settings on the disk are not those in force")
+        log = await asyncio.to_thread(tail, settings.storage.log_dir / LOG_NAME, _LOG_BYTES)
+        if any(secret in log for secret in settings.secrets if len(secret) >= _SECRET_MIN):
+            raise OSError("a secret stands in the log")
+        return "the settings on the disk are those in force; no secret stands in the log"
+
+    async def _sensors_look(self, _: str) -> str:
+        """Wait until every sensor has looked once more."""
+        before, clock = dict(self.readings), self._bot.house.clock
+        while any(self.readings[name] is reading for name, reading in before.items()):
+            await clock.sleep(_LOOK_AGAIN_S)
+        blind = [name for name, reading in self.readings.items() if reading.failed]
+        if blind:
+            raise OSError(f"cannot look: {', '.join(blind[:5])}")
+        return f"{len(before)} sensors have looked anew"
 
     async def _documents_sound(self, subject: str) -> str:
         admin = self._bot.mechanisms.documents.admin

@@ -19,7 +19,7 @@ from llmbot.app.healing.plant import BotPlant
 from llmbot.app.lifecycle.supervised_tasks import RestartPolicy
 from llmbot.app.running import Running
 from llmbot.app.settings.healing import HealingSettings
-from llmbot.app.telemetry.logs import LOG_NAME
+from llmbot.app.telemetry.logs import LOG_NAME, tail
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.views import Life
 from llmbot.kernel.events import Published
@@ -123,6 +123,7 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
     recent_events = RecentEvents(house.bus, clock)
     sensors = (*outside_sensors(), *inside_sensors())
     senses = Senses(sensors, plant, recent_events, clock, burn=BurnRates(house.bus, clock))
+    plant.probes.readings = senses.readings
     folder = settings.storage.data_dir.parent / "recovery-metrics"
     collector = Collector(folder, settings.storage.log_dir / LOG_NAME, plant.snapshot)
     healing = Healing(
@@ -178,22 +179,13 @@ class Collector:
         for name, document in found.items():
             text = json.dumps(document, indent=2, default=str, ensure_ascii=False)
             (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        lines = _tail(self.log)
+        lines = tail(self.log, LOG_TAIL_BYTES).splitlines(keepends=True)
         (folder / "recent-logs.txt").write_text("".join(lines[-LOG_LINES:]), encoding="utf-8")
         errors = [line for line in lines if "error" in line.lower()]
         (folder / "recent-errors.txt").write_text("".join(errors[-ERROR_LINES:]), encoding="utf-8")
         ours = sorted(self.folder.glob("inc-*"), key=lambda path: path.stat().st_mtime)
         for old in ours[:-FOLDERS_MAX]:
             shutil.rmtree(old, ignore_errors=True)
-
-
-def _tail(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-            return file.read().decode("utf-8", "replace").splitlines(keepends=True)
-    except OSError:
-        return []
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from llmbot.app.settings.fields import SettingFacts, settings_of
 from llmbot.app.settings.sources import nest, unknown_words
 from llmbot.app.settings.tree import Settings
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import LlmbotError, SettingsError
+from llmbot.kernel.errors import LlmbotError, SettingsError, StoreUnavailableError
 from llmbot.kernel.events import EventBus, Level, Noted
 from llmbot.storage.documents.admin import DocumentAdmin
 from llmbot.storage.documents.facts import Generation, Recovery, Status, shortened
@@ -269,6 +269,13 @@ class Reloader:
     def in_force(self) -> Settings:
         """The settings that the bot uses now."""
         return self._current.settings
+
+    async def reread(self) -> Settings:
+        """What would be in force by the file on the disk; MisfitError where none would."""
+        look = await self._store.look_at_disk(lambda: self._store.reader.look(self._ref))
+        if look.status is Status.DAMAGED:
+            raise StoreUnavailableError(f"{self._ref.name}: {look.problem}")
+        return merged(self._base, look.value.settings if look.value is not None else {})
 
     async def held(self) -> Mapping[str, Value]:
         """What the file says.

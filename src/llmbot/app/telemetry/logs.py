@@ -265,6 +265,16 @@ class _Records(logging.Handler):
         self._offer(from_record(record))
 
 
+def tail(path: Path, bytes_max: int) -> str:
+    """The end of a log; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - bytes_max))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def _record_of(line: str) -> logging.LogRecord:
     no_args: tuple[Any, ...] = ()
     return logging.LogRecord("llmbot", logging.INFO, "", 0, line, no_args, None)

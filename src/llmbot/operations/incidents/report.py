@@ -180,6 +180,11 @@ def _validation(incident: Incident) -> list[str]:
         mark = "x" if check is not None and check["passed"] else " "
         detail = f": {check['detail']}" if check is not None else ": not looked at yet"
         lines.append(f"- [{mark}] {label}{detail}")
+    labels = dict(_BOXES)
+    for check in incident.checks:  # what confirms the end of each cause, beside the checklist
+        if check["name"] not in labels:
+            mark = "x" if check["passed"] else " "
+            lines.append(f"- [{mark}] Confirmed ({check['name']}): {check['detail']}")
     return [*lines, ""]
 
 
