@@ -460,3 +460,19 @@ async def test_a_late_answer_hides_no_model_that_its_breaker_holds_back(tmp_path
     plant.breaker_facts = {"gemini:one": breaker("gemini:one")}
     await rounds(house, clock, 8)
     assert house.healing.causes == ()
+
+
+async def test_no_files_are_removed_for_a_folder_that_refuses(tmp_path: Path) -> None:
+    """A sink that cannot be written although there is room is told, and nothing is done."""
+    plant = SetPlant()
+    house, clock, hand = build(tmp_path, plant)
+    words = "the audit cannot be written: Not a directory; 2 record(s) wait"
+    plant.service_readings.append(ServiceReading("healing", (), "running", words, "", 0))
+    await rounds(house, clock, 40)
+    (incident,) = house.incidents.all()
+    assert (incident.first_cause, incident.open, hand.performed) == ("disk-full", True, [])
+    assert incident.runbooks == {"disk": "nothing to do"}
+    del plant.service_readings[-1]
+    await rounds(house, clock, 20)
+    (incident,) = house.incidents.all()
+    assert not incident.open

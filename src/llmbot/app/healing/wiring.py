@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from llmbot.app.fault_ports import FaultPorts
 from llmbot.app.healing.channels import OperationsChannel, Webhook
+from llmbot.app.healing.collector import Collector
 from llmbot.app.healing.draft import ModelWriter
 from llmbot.app.healing.hand import BotHand
 from llmbot.app.healing.news import StateNews
@@ -19,7 +17,7 @@ from llmbot.app.healing.plant import BotPlant
 from llmbot.app.lifecycle.supervised_tasks import RestartPolicy
 from llmbot.app.running import Running
 from llmbot.app.settings.healing import HealingSettings
-from llmbot.app.telemetry.logs import LOG_NAME, tail
+from llmbot.app.telemetry.logs import LOG_NAME
 from llmbot.console.action_desk import ActionDesk
 from llmbot.console.views import Life
 from llmbot.kernel.events import Published
@@ -41,11 +39,6 @@ from llmbot.operations.sensing.recent_events import RecentEvents
 from llmbot.operations.sensing.sensors import Senses
 from llmbot.operations.temp_files import prepare
 
-FOLDERS_MAX = 200
-LOG_LINES = 1000
-ERROR_LINES = 100
-LOG_TAIL_BYTES = 2 * 1024 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
@@ -65,6 +58,7 @@ class ControlPlane:
     news: StateNews
     recent_events: RecentEvents
     faults: FaultPorts
+    collector: Collector
     drafts: Drafts | None
     """None where no model may sum incidents up."""
 
@@ -125,7 +119,7 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
     senses = Senses(sensors, plant, recent_events, clock, burn=BurnRates(house.bus, clock))
     plant.probes.readings = senses.readings
     folder = settings.storage.data_dir.parent / "recovery-metrics"
-    collector = Collector(folder, settings.storage.log_dir / LOG_NAME, plant.snapshot)
+    collector = Collector(folder, settings.storage.log_dir / LOG_NAME, plant.snapshot, clock)
     healing = Healing(
         senses, plant, rails, executor, incident_log, Pacing(clock), collector.collect, clock
     )
@@ -144,6 +138,7 @@ def build_control_plane(bot: Running, life: Callable[[], Life], desk: ActionDesk
         StateNews(clock),
         recent_events,
         FaultPorts(bot, lambda: incidents.current is None),
+        collector,
         drafts,
     )
 
@@ -157,35 +152,6 @@ def channels_of(bot: Running) -> tuple[Channel, ...]:
     if given.channel_id:
         channels.append(OperationsChannel(bot.edges.discord.rest, given.channel_id, clock))
     return tuple(channels)
-
-
-@dataclass(frozen=True, slots=True)
-class Collector:
-    """Fills `recovery-metrics/<incident>/` as the operators' collector script does."""
-
-    folder: Path
-    log: Path
-    snapshot: Callable[[], Mapping[str, object]]
-
-    async def collect(self, incident: str) -> None:
-        """Write the snapshot of this moment, off the loop; a disk that refuses is no obstacle."""
-        found = self.snapshot()
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._write, incident, found)
-
-    def _write(self, incident: str, found: Mapping[str, object]) -> None:
-        folder = self.folder / incident
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, document in found.items():
-            text = json.dumps(document, indent=2, default=str, ensure_ascii=False)
-            (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        lines = tail(self.log, LOG_TAIL_BYTES).splitlines(keepends=True)
-        (folder / "recent-logs.txt").write_text("".join(lines[-LOG_LINES:]), encoding="utf-8")
-        errors = [line for line in lines if "error" in line.lower()]
-        (folder / "recent-errors.txt").write_text("".join(errors[-ERROR_LINES:]), encoding="utf-8")
-        ours = sorted(self.folder.glob("inc-*"), key=lambda path: path.stat().st_mtime)
-        for old in ours[:-FOLDERS_MAX]:
-            shutil.rmtree(old, ignore_errors=True)
 
 
 @dataclass(slots=True)
@@ -220,6 +186,7 @@ class HealingService:
         policy = RestartPolicy(restarts_max=1000, within_s=3600.0, backoff_s=1.0)
         watch("healing", self._run, owner=self.name, policy=policy)
         watch("disk watch", plane.plant.watch_disk, owner=self.name, policy=policy)
+        watch("snapshots", plane.collector.run, owner=self.name, policy=policy)
         watch("outbox", plane.notifier.run, owner=self.name, policy=policy)
         if plane.drafts is not None:
             watch("incident drafts", plane.drafts.run, owner=self.name, policy=policy)
@@ -233,13 +200,18 @@ class HealingService:
         self._unsubscribe.clear()
 
     def trouble(self) -> str:
-        """Why its record cannot be kept."""
-        if self.plane is None:
+        """Why its record cannot be kept, or that of what anybody does."""
+        if self.plane is None or self._bot is None:
             return ""
-        journal = self.plane.journal
+        journal, audit = self.plane.journal, self._bot.operations.audit
         if journal.broken:
             return f"the journal was changed: {journal.broken}"
-        return "" if journal.kept else f"the journal cannot be written: {journal.last_error}"
+        if not journal.kept:
+            return f"the journal cannot be written: {journal.last_error}"
+        if audit.unwritten and audit.last_error:
+            words = f"{audit.last_error}; {audit.unwritten} record(s) wait"
+            return f"the audit cannot be written: {words}"
+        return self.plane.collector.trouble
 
     async def _run(self) -> None:
         if self.plane is not None:

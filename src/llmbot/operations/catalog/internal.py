@@ -50,10 +50,26 @@ async def _sound(situation: Situation) -> Check:
     return await situation.plant.probe(Part.DOCUMENTS, "")
 
 
+def _unwritten(situation: Situation) -> str:
+    """What a sink of the bot cannot write now."""
+    troubles = (service.trouble for service in situation.plant.services())
+    return "; ".join(trouble for trouble in troubles if "cannot be written" in trouble)
+
+
+async def _room_needed(situation: Situation) -> Ready:
+    """Removing files helps where room is missing, and no folder that refuses for another reason."""
+    refused, host = _unwritten(situation), situation.plant.host()
+    if refused and "space" not in refused and host.disk_free_bytes >= _DISK_FREE:
+        return Ready(Go.NOTHING, f"what cannot be written is kept and tried again: {refused}")
+    return await at_once(situation)
+
+
 async def _room(situation: Situation) -> Check:
-    free = situation.plant.host().disk_free_bytes
+    free, refused = situation.plant.host().disk_free_bytes, _unwritten(situation)
     if free < _DISK_FREE:
         return Check("disk", passed=False, detail=f"{free // 1024**2} MiB free")
+    if refused:
+        return Check("disk", passed=False, detail=refused)
     return await situation.plant.probe(Part.DATABASE, "")
 
 
@@ -109,7 +125,7 @@ HOUSE_RUNBOOKS = (
         title="The disk is full, read-only or slow",
         rows=(18,),
         part=Part.DISK,
-        precheck=at_once,
+        precheck=_room_needed,
         steps=(Step("remove temporary files", lambda _: (Act(Verb.CLEAN_TEMP),)),),
         validate=_room,
         people=("Free space or make the data directory writable; what waits is kept.",),
