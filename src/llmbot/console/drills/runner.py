@@ -50,6 +50,7 @@ class _Watch:
     incidents: set[str] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = USERS
+    words: str = ""
 
 
 class DrillRunner:
@@ -87,7 +88,7 @@ class DrillRunner:
         if self._simulators is None and any(not name.startswith("bot.") for name in faults):
             raise CommandError(f"{drill.name} is for the demo: nothing outside is broken for it.")
         await self._until_calm()
-        watch = _Watch(self._clock.monotonic())
+        watch = _Watch(self._clock.monotonic(), words=drill.words)
         length = drill.for_s if for_s is None else for_s
         async with AsyncExitStack() as stack:
             begin = stack.enter_async_context
@@ -237,7 +238,8 @@ class DrillRunner:
         body = {
             "user": user,
             "channel": user,
-            "content": f"What is a mutex, in {len(watch.said) + 10} words? ({watch.began:.3f})",
+            "content": f"What is a mutex, in {len(watch.said) + 10} words? ({watch.began:.3f})"
+            f"{watch.words}",
             "mention_bot": True,
         }
         watch.said.append(str((await self._sim("POST", "/_sim/discord/say", body))["id"]))

@@ -52,6 +52,8 @@ class Drill:
     """Faults that last as long as the first."""
     then: tuple[str, ...] = ()
     """Faults that follow when the first is over: only then can the first be seen."""
+    words: str = ""
+    """What people say besides; the simulated models do what its marks tell them."""
     shows_after_s: float = 0.0
     """How long after it struck the fault shows at the earliest: a slow answer is known as such
     when its time is over, and a process that was killed notices nothing before it is back."""
@@ -226,7 +228,7 @@ _ALL = (
           _RECOVERY | _of("backfill"), for_s=4.0, then=("gateway.invalid_session", "gateway.drop")),
     Drill("overload", 14, "user.burst", _of("overload"), _of("rate-limiter"), for_s=20.0),
     Drill("slow", 15, "rest.slow", _of("slow-responses"), _of("response-time"),
-          for_s=40.0, params={"seconds": 4.5}, shows_after_s=10.0),
+          for_s=40.0, params={"seconds": 4.5}, words="[[wait:1]]", shows_after_s=10.0),
     Drill("memory", 16, "bot.memory", _of("memory"), _of("memory")),
     Drill("document", 17, "bot.document", _of("data-damaged", "data-mended"), _of("datastore")),
     Drill("database", 18, "bot.database", _of("store-refuses"), _of("disk")),

@@ -275,7 +275,7 @@ def inside_sensors() -> tuple[Sensor, ...]:
         Sensor(Nature("messages-missed", 13, Part.DISCORD), messages_missed),
         Sensor(Nature("overload", 14, Part.QUEUE, raise_after_s=1.0), overload),
         Sensor(
-            Nature("slow-responses", 15, Part.QUEUE, raise_after_s=2.0, clear_after_s=5.0),
+            Nature("slow-responses", 15, Part.QUEUE, raise_after_s=2.0, clear_after_s=3.0),
             slow_responses,
         ),
         Sensor(Nature("memory", 16, Part.MEMORY, raise_after_s=1.5), memory),

@@ -41,7 +41,7 @@ class SensorSettings:
     """Who would wait longer than 30 s (QUEUE_WAIT_MAX_S) is turned away: the queue that makes it so
     hardly grows beyond, and the alarm must come before.
     """
-    fresh_s: float = 10.0
+    fresh_s: float = 8.0
     """Span of response times that tell of now; the alarm needs the minute, too."""
     files_refused: int = 3
     stuck_write_s: float = 2.0
