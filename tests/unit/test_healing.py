@@ -15,6 +15,7 @@ from llmbot.kernel.events import (
     BreakerChanged,
     DuplicateMessage,
     Event,
+    GatewayChanged,
     ModelAnswered,
     ModelFailed,
     WorkRecovered,
@@ -312,6 +313,30 @@ async def test_a_loop_that_stood_still_is_no_slowness_of_discord(tmp_path: Path)
     house, _, __ = build(tmp_path, plant)
     await house.healing.round(lag_s=8.0)
     assert {cause.name for cause in house.healing.causes} == {"loop-blocked"}
+
+
+async def test_a_process_that_stood_still_is_the_root_of_what_came_late(tmp_path: Path) -> None:
+    """After a gap what ran out in it raises no alarm; what fails anew is named beside the gap."""
+    plant = SetPlant()
+    house, clock, _ = build(tmp_path, plant)
+    await rounds(house, clock, 2)
+    clock.advance(5.0)
+    house.bus.publish(failed("one", "model_timeout"))
+    house.bus.publish(GatewayChanged("resuming", "1006"))
+    plant.gateway_reading = replace(plant.gateway_reading, rest_retries=3, rest_quiet_s=7.0)
+    plant.call_readings = [CallReading("gemini:one", 9.0, 1.0), CallReading("gemini:one", 9.0, 1.0)]
+    await house.healing.round(lag_s=5.0)
+    plant.call_readings = []
+    clock.advance(0.5)
+    house.bus.publish(failed("two", "model_timeout"))
+    plant.gateway_reading = replace(plant.gateway_reading, rest_retries=6, rest_quiet_s=0.0)
+    await rounds(house, clock, 3)
+    assert {cause.name for cause in house.healing.causes} == {"loop-blocked"}
+    plant.gateway_reading = replace(plant.gateway_reading, rest_retries=9)
+    await rounds(house, clock, 1)
+    assert {cause.name for cause in house.healing.causes} == {"loop-blocked", "discord-rest"}
+    (incident,) = house.incidents.all()
+    assert (incident.first_cause, house.rails.storm) == ("loop-blocked", False)
 
 
 async def test_documents_that_cannot_be_written_are_a_condition(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     | _SLOW,
     "store-refuses": frozenset({"service-failed", "dead-letters", "command-failed"}) | _SLOW,
     "overload": frozenset({"slow-responses"}),
-    "loop-blocked": _SLOW,
+    # Who is not heard for long is hung up on.
+    "loop-blocked": frozenset({"gateway-dropped", "messages-missed"}) | _SLOW,
     "memory": frozenset({"loop-blocked"}) | _SLOW,
     "discord-refuses": frozenset(
         {

@@ -44,6 +44,8 @@ class Nature:
     part: Part
     raise_after_s: float = 0.0
     clear_after_s: float = 2.0
+    timed: bool = False
+    """Its readings measure time, and say nothing of a gap in which the process stood still."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ from llmbot.kernel.events import (
 __all__ = ["Happening", "ModelStanding", "RecentEvents"]
 
 _WORDS_MAX = 160
+_LATE_KINDS = frozenset(
+    {"rest-failed", "rest-slow", "gateway", "missed", "command", "deadlock", "lock-broken"}
+)
+_LATE_CODES = frozenset({"model_timeout", "model_stream_cut", "model_garbled", "model_unavailable"})
+"""What a deadline that ran out, or a connection given up meanwhile, looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,15 @@ class RecentEvents:
         """Add a happening that no event tells: a sensor saw a counter move."""
         at = self._clock.monotonic()
         self._happenings.append(Happening(at, kind, subject, detail[:_WORDS_MAX]))
+
+    def forget_late(self, since_s: float) -> None:
+        """Forget what came too late since then: the process itself had stood still."""
+        kept = (h for h in self._happenings if h.at_s < since_s or h.kind not in _LATE_KINDS)
+        self._happenings = deque(kept, maxlen=self._happenings.maxlen)
+        for name, standing in self.models.items():
+            began = standing.failing_since
+            if began is not None and began >= since_s and standing.code in _LATE_CODES:
+                self.models[name] = ModelStanding(answered_at=standing.answered_at)
 
     def _hear(self, published: Published) -> None:
         event, at = published.event, published.monotonic_s

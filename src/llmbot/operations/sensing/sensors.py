@@ -51,6 +51,10 @@ class SensorSettings:
     memory_share: tuple[float, float] = (1.0, 0.9)
     disk_free_bytes: tuple[int, int] = (100 * 1024**2, 200 * 1024**2)
     lag_s: tuple[float, float] = (0.5, 0.1)
+    freeze_s: float = 2.0
+    """A look that comes so late crossed a gap: the whole process stood still."""
+    stale_s: float = 1.0
+    """For so long after a gap what was under way across it ends, most of it by a deadline."""
     clock_jump_s: float = 2.0
     duplicates: int = 3
     within_s: float = 10.0
@@ -130,6 +134,8 @@ class Senses:
         self._settings = settings or SensorSettings()
         self._conditions = Conditions()
         self._drift: float | None = None
+        self._gap: tuple[float, float] | None = None
+        """When the process began to stand still, and until when readings tell of that."""
         self.readings: dict[str, Reading] = {}
 
     def active(self) -> tuple[Condition, ...]:
@@ -146,6 +152,8 @@ class Senses:
         scene = Scene(
             self._plant, self._recent_events, self._settings, now, lag_s, jump, burning, storm
         )
+        if lag_s >= self._settings.freeze_s:
+            self._gap = (now - lag_s, now + self._settings.stale_s)
         raised: list[Condition] = []
         cleared: list[Condition] = []
         failures: list[Finding] = []
@@ -159,8 +167,13 @@ class Senses:
                 self.readings[nature.name] = Reading(nature.name, nature.row, wall, 0, words)
                 continue
             self.readings[nature.name] = Reading(nature.name, nature.row, wall, len(findings), "")
+            if self._gap is not None and nature.timed:
+                continue  # it measured the gap
             new, gone = self._conditions.update(nature, findings, now)
             raised += new
             cleared += gone
+        if self._gap is not None:
+            self._recent_events.forget_late(self._gap[0])
+            self._gap = None if now >= self._gap[1] else self._gap
         new, gone = self._conditions.update(SENSOR_FAILED, failures, now)
         return Sensed((*raised, *new), (*cleared, *gone))
