@@ -336,12 +336,12 @@ class SimulatedConnection:
             seen = replace(post.seen(), content=event.content)
             self._tell(lambda: self._handler.on_message_seen(seen))
         elif event.kind == "edit":
-            post.changed_s = self._timeline.now
+            post.heard_s["edit"] = self._timeline.now
             self._tell(
                 lambda: self._handler.on_message_edited(post.channel_id, post.id, event.content)
             )
         elif event.kind == "delete":
-            post.changed_s = self._timeline.now
+            post.heard_s["delete"] = self._timeline.now
             self._tell(lambda: self._handler.on_message_deleted(post.channel_id, post.id))
         else:
             self._tell(lambda: self._command(post))

@@ -34,9 +34,9 @@ class Plan:
     chatter: float = 0.05
 
     @property
-    def calm(self) -> bool:
-        """Whether nothing but duplicates and single failed calls happens."""
-        return self.kill_every_s == inf and self.gateway_every_s == inf
+    def deathless(self) -> bool:
+        """Whether one process lives through it all; what it has heard cannot die with it."""
+        return self.kill_every_s == inf
 
 
 def plan(seed: int, messages: int) -> Plan:

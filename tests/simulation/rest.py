@@ -99,12 +99,22 @@ class SimulatedRest:
         limit: int = 50,
     ) -> list[ChannelMessage]:
         """See `DiscordRest.history`."""
-        return await self._call(lambda: self._server.history(channel_id, before, after, limit))
+        page = await self._call(lambda: self._server.history(channel_id, before, after, limit))
+        posts = self._server.posts
+        if before is not None and before - 1 in posts and not posts[before - 1].ours:
+            # Up to a question: what became of the open ones is looked up, after a gap.
+            for post in (posts[message.id] for message in page):
+                if post.contents > 1:
+                    post.heard_s.setdefault("edit", self._timeline.now)
+        return page
 
     async def message(self, channel_id: int, message_id: int) -> ChannelMessage | None:
         """See `DiscordRest.message`."""
         del channel_id
-        return await self._call(lambda: self._server.message(message_id))
+        message = await self._call(lambda: self._server.message(message_id))
+        if message is None:
+            self._server.posts[message_id].heard_s.setdefault("delete", self._timeline.now)
+        return message
 
     async def acknowledge(
         self, interaction: InteractionRef, *, text: str | None = None, private: bool = False

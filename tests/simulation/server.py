@@ -37,8 +37,8 @@ class Post:
     interaction_id: int | None = None
     deleted: bool = False
     sent_s: float = 0.0
-    changed_s: float | None = None
-    """When the bot heard what its author did to it last."""
+    heard_s: dict[str, float] = field(default_factory=dict)
+    """When the bot heard, or saw, what its author did to it: "edit" and "delete"."""
     contents: int = 1
     page_line: ChannelMessage | None = None
     """As history shows it, until it is edited: a page of them is made often."""

@@ -82,7 +82,7 @@ def judge(talk: Talk, server: Server, disk: Disk) -> Verdict:
         state = states.get(question.id, "never claimed")
         _judge_one(
             verdict, question, mine, state, reasons.get(question.id, ""), server,
-            calm=talk.plan.calm,
+            deathless=talk.plan.deathless,
         )  # fmt: skip
         if mine and not question.command and state != "noticed":
             ids = [post.id for post in mine]
@@ -124,7 +124,7 @@ def _judge_one(
     reason: str,
     server: Server,
     *,
-    calm: bool,
+    deathless: bool,
 ) -> None:
     where = f"{question.id} ({question.keys[0]}, {state}, asked at {question.asked_s:.2f})"
     verdict.asked += 1
@@ -142,7 +142,7 @@ def _judge_one(
     key = whole(text)
     if key in question.keys:
         verdict.answered += 1
-        if calm:
+        if deathless:
             _judge_changes(verdict, question, key, server, where)
     elif not has_words(text) and state == "noticed" and len(mine) == 1:
         verdict.noticed += 1
@@ -161,13 +161,14 @@ def _what_is_wrong(text: str, key: str | None) -> str:
 def _judge_changes(
     verdict: Verdict, question: Question, key: str | None, server: Server, where: str
 ) -> None:
-    """In calm weather what is heard of an edit or a deletion before the first words counts."""
+    """Where no life ends, what is heard of a change before the first words counts."""
     post, spoken_s = server.posts.get(question.id), server.spoken_s.get(question.id)
-    # A call that was on its way when the change was heard cannot be taken back.
-    if post is None or post.changed_s is None or spoken_s is None or post.changed_s >= spoken_s:
+    if post is None or spoken_s is None:
         return
-    when = f"heard {post.changed_s:.2f}, first words {spoken_s:.2f}"
-    if question.deleted_s is not None:
-        verdict.fail("answered though taken back", f"{where}: {when}")
-    elif key != question.keys[-1]:
-        verdict.fail("unedited", f"{where}: {when}")
+    # A call that was on its way when the change was heard cannot be taken back.
+    heard = {kind: when for kind, when in post.heard_s.items() if when < spoken_s}
+    if "delete" in heard:
+        told = f"{where}: {heard}, first words {spoken_s:.2f}"
+        verdict.fail("answered though taken back", told)
+    elif "edit" in heard and key != question.keys[-1]:
+        verdict.fail("unedited", f"{where}: {heard}, first words {spoken_s:.2f}")

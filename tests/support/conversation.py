@@ -386,7 +386,7 @@ async def talk(  # noqa: PLR0915 - a list of the parts, as in `app/bootstrap.py`
     controls = Controls(modes, queue, pool, breakers, NoCounters(), DeadLetters(database, store))
     settings = backfill or BackfillSettings()
     catch_up = CatchUp(
-        Backfill(guarded, inbox, store, bus, clock, lambda: OUR_ID, settings), store, clock
+        Backfill(guarded, inbox, queue, store, bus, clock, lambda: OUR_ID, settings), store, clock
     )
     await modes.load()
     start = snowflake_at(clock.wall())

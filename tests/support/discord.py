@@ -39,6 +39,8 @@ class MemoryDiscord:
     late_fault: Callable[[str], LlmbotError | None] = lambda _: None
     hold: Callable[[str, int], asyncio.Event | None] = lambda *_: None
     """Asked before history, send and edit with the call and its channel; its answer is awaited."""
+    hidden: set[int] = field(default_factory=set)
+    """Channels whose history may not be read: it is shown as empty."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     tight: bool = False
     next_id: int = 2_000_000_000_000_000_000
@@ -122,6 +124,8 @@ class MemoryDiscord:
         self._begin("history")
         await self._held("history", channel_id)
         found = sorted(self.channels.get(channel_id, []), key=lambda message: message.id)
+        if channel_id in self.hidden:
+            return []
         if after is not None:
             return [message for message in found if message.id > after][:limit]
         if before is not None:

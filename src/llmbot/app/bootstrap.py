@@ -221,7 +221,7 @@ def build_conversation(
         large=large,
     )  # fmt: skip
     lanes = Lanes(pipeline, lambda message_id: erase_message(mechanisms.database, message_id))
-    backfill = Backfill(rest, inbox, store, bus, clock, edges.our_id, BackfillSettings())
+    backfill = Backfill(rest, inbox, queue, store, bus, clock, edges.our_id, BackfillSettings())
     backfill.judged = documents.rules.judged
     workers = Workers(queue, lanes.answer, lanes.shed, mechanisms.pool, bus)
     return Conversation(

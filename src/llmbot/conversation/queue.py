@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from heapq import nlargest
 from itertools import islice
 from math import inf
 
@@ -351,6 +352,10 @@ class JobQueue:
             retrying=sum(job.pauses > 0 and job.state is _WAITING for job in self._jobs.values()),
             held=self._held,
         )
+
+    def newest(self, count: int) -> list[Job]:
+        """The newest of the jobs that wait or are being answered; O(n log count)."""
+        return nlargest(count, self._jobs.values(), key=lambda job: job.message_id)
 
     def sample(self, count: int) -> list[Job]:
         """A few of the jobs that wait or are being answered; for an estimate of their size."""

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from llmbot.conversation.inbound import Inbox
 from llmbot.conversation.ledger.job_store import JobStore
 from llmbot.conversation.messages import ChannelMessage, Inbound, Source
+from llmbot.conversation.missed.open_questions import OpenQuestions
 from llmbot.conversation.ports import DiscordRest, KnownChannel
+from llmbot.conversation.queue import JobQueue
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import LlmbotError, TransientError
 from llmbot.kernel.events import BackfillDone, EventBus
@@ -37,6 +39,10 @@ class BackfillSettings:
     pages_per_channel_max: int = 5
     """Pages of one channel in one round, so that one busy channel does not hold up the others."""
     direct_channels_max: int = 500
+    open_questions_max: int = 500
+    """So many questions that were claimed before the gap are looked up, the newest first."""
+    open_calls_max: int = 40
+    """Calls for them after one gap."""
     unknown_channels_max: int = 50
     """How many channels without a known last message are asked, where the gateway tells none."""
 
@@ -57,6 +63,8 @@ class Search:
     reached: dict[int, int] = field(default_factory=dict)
     """Up to which message a channel was looked at."""
     calls: int = 0
+    open: OpenQuestions | None = None
+    """What was claimed before; None before the first round."""
     pages: int = 0
     """Calls that were answered."""
     outdated: bool = False
@@ -70,15 +78,17 @@ class Backfill:
         self,
         rest: DiscordRest,
         inbox: Inbox,
+        queue: JobQueue,
         store: JobStore,
         bus: EventBus,
         clock: Clock,
         our_id: Callable[[], int | None],
         settings: BackfillSettings,
     ) -> None:
-        """Fetch with `rest`, accept through `inbox`."""
+        """Fetch with `rest`, accept through `inbox`; `queue` has what is open already."""
         self._rest = rest
         self.inbox = inbox
+        self._queue = queue
         self._store = store
         self._bus = bus
         self._clock = clock
@@ -111,12 +121,16 @@ class Backfill:
         Raises:
             StoreUnavailableError: which channels to search could not be read.
         """
+        if search.open is None:
+            search.open = self._open_questions()
+        calls, looked = await search.open.look()
+        search.pages += calls
         if search.left is None:
             search.left = await self._targets(search)
             if not (search.partial or search.outdated):
                 self.inbox.gap.only_in([channel.id for channel, _ in search.left])
         targets, left = search.left, list[tuple[KnownChannel, bool]]()
-        calls = found = 0
+        found = 0
         for channel, is_direct in targets:
             if calls >= self._settings.calls_max:
                 left.append((channel, is_direct))
@@ -129,9 +143,16 @@ class Backfill:
                 self.inbox.gap.searched(channel.id)
         search.left = left
         search.calls += calls
-        done = BackfillDone(len(targets), found, calls, not left)
+        done = BackfillDone(len(targets), found, calls, looked and not left)
         self._bus.publish(done)
         return done
+
+    def _open_questions(self) -> OpenQuestions:
+        given = self._settings
+        jobs = [*self._queue.newest(given.open_questions_max), *self.inbox.gap.jobs()]
+        since = snowflake_at(self._clock.wall() - given.horizon_s)
+        newest = [job for job in jobs if job.message_id > since][: given.open_questions_max]
+        return OpenQuestions(newest, self._queue, self.inbox, self._rest, given.open_calls_max)
 
     def exhausted(self, search: Search) -> bool:
         """Whether a search has used all the calls it may."""

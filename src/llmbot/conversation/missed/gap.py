@@ -42,6 +42,10 @@ class Gap:
         """A job that is held here."""
         return next((jobs[message_id] for jobs in self._held.values() if message_id in jobs), None)
 
+    def jobs(self) -> list[Job]:
+        """All that are held."""
+        return [job for jobs in self._held.values() for job in jobs.values()]
+
     def drop(self, message_id: int) -> None:
         """A held job has ended."""
         for jobs in self._held.values():

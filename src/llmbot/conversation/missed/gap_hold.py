@@ -65,6 +65,10 @@ class GapHold:
         """A job that is held here."""
         return self._gap.held(message_id)
 
+    def jobs(self) -> list[Job]:
+        """All that are held here."""
+        return self._gap.jobs()
+
     def drop(self, message_id: int) -> None:
         """A held job has ended."""
         self._gap.drop(message_id)
