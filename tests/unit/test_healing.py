@@ -22,6 +22,7 @@ from llmbot.kernel.events import (
 )
 from llmbot.operations.catalog.registry import RUNBOOKS
 from llmbot.operations.causes import CAUSES
+from llmbot.operations.executor import Mode
 from llmbot.operations.guardrails import RailSettings
 from llmbot.operations.incidents.report import as_json, as_markdown
 from llmbot.operations.ports import CallReading, HostReading, Part, ServiceReading, Verb
@@ -501,3 +502,26 @@ async def test_no_files_are_removed_for_a_folder_that_refuses(tmp_path: Path) ->
     await rounds(house, clock, 20)
     (incident,) = house.incidents.all()
     assert not incident.open
+
+
+async def test_a_yes_ends_with_the_trouble_that_it_was_for(tmp_path: Path) -> None:
+    """Who said yes to a proposal whose cause then went by itself is asked anew later."""
+    plant, clock = SetPlant(), ManualClock()
+    well = plant.service_readings[1]
+    ill = replace(well, state="failed", last_error="no port")
+    hand = RecordingHand(clock, lambda _: plant.service_readings.__setitem__(1, well))
+    house = plane(tmp_path, clock, hand, plant, mode=Mode.PROPOSE)
+    plant.service_readings[1] = ill
+    await rounds(house, clock, 6)
+    assert [each.what for each in house.approvals.open()] == ["service-start"]
+    await house.approvals.give("service-start", "a person")
+    plant.service_readings[1] = well
+    await rounds(house, clock, 12)
+    assert (house.approvals.open(), hand.performed) == ((), [])
+    plant.service_readings[1] = ill
+    await rounds(house, clock, 12)
+    assert [each.given_by for each in house.approvals.open()] == [""]
+    assert hand.performed == []
+    await house.approvals.give("service-start", "a person")
+    await rounds(house, clock, 30)
+    assert [act.verb for _, act in hand.performed] == [Verb.RESTART_SERVICE]

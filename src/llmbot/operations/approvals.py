@@ -80,6 +80,11 @@ class Approvals:
         if what in self._open:
             await self._journal.add("approval.used", what=what)
 
+    async def lapse(self, runbook: str) -> None:
+        """Its cause is over: a yes to what was asked is none to what comes later."""
+        for what in [each.what for each in self._open.values() if each.runbook == runbook]:
+            await self._journal.add("approval.expired", what=what, meaning="the cause is over")
+
     async def expire(self) -> None:
         """Record what nobody answered in time: it counts as *no*."""
         valid = {each.what for each in self.open()}

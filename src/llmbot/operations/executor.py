@@ -323,6 +323,11 @@ class Executor:
             if undo is not None:
                 await self._undo(run, incident, Act(undo, act.target), "its cause is over")
 
+    async def over(self, runbook: str) -> None:
+        """No cause asks for it any more: nor does anybody need to be asked, or have said yes."""
+        if self._rails.running != runbook:
+            await self._approvals.lapse(runbook)
+
     # ── after a kill ────────────────────────────────────────────────────────────────────────────
 
     def hear(self, entry: Entry) -> None:

@@ -42,6 +42,8 @@ class Healing:
     causes: tuple[Cause, ...] = ()
     _busy: asyncio.Task[None] | None = None
     _calm_since: float | None = None
+    _wanted: set[str] = field(default_factory=set)
+    """Runbooks of the causes of the last look."""
     _last_seen: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -65,6 +67,10 @@ class Healing:
         )
         self._last_seen |= {cause.name: now for cause in self.causes}
         fresh = await self.incident_log.update(self.causes)
+        wanted = {cause.facts.runbook for cause in self.causes}
+        for runbook in self._wanted - wanted:
+            await self.executor.over(runbook)
+        self._wanted = wanted
         for name in fresh:
             if self.rails.alarm(name):
                 await self.incident_log.say("Storm: many alarms at once; collecting, not acting.")
