@@ -18,7 +18,6 @@ from llmbot.kernel.events import BackfillDone
 def asked(t: Talk, text: str) -> Inbound:
     """A question that stands in its channel and was heard."""
     inbound = t.question(text)
-    t.discord.seed(t.as_it_stands(inbound))
     t.inbox.on_message(inbound, None)
     return inbound
 

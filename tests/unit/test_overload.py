@@ -136,6 +136,43 @@ async def test_whoever_is_shed_is_told(tmp_path: Path) -> None:
         assert "20 s" in t.reply(flood[0].message_id, 200)
 
 
+async def test_a_question_that_is_taken_back_keeps_no_notice_of_overload(tmp_path: Path) -> None:
+    """Who deletes a question while its notice is given, or in a gap before, keeps no notice."""
+    go_on, sending, sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def held(call: str, channel_id: int) -> asyncio.Event | None:
+        if (call, channel_id) != ("send", 200):
+            return None
+        sending.set()
+        return sent
+
+    async with talk(tmp_path / "db", ScriptedModel(lambda _: [go_on, "One."]), workers=1) as t:
+        begun = t.bus.expect(JobMoved, lambda e: e.after == "generating")
+        t.inbox.on_message(t.question("first", author=1), None)
+        await begun
+        heard, gone = (t.question("pushed out", author=2, channel=c) for c in (200, 201))
+        t.inbox.on_message(gone, None)
+        await until(lambda: t.queue.waiting(gone.message_id) is not None)
+        job = t.queue.waiting(gone.message_id)
+        assert job is not None
+        job.unsure = True  # so that its channel is looked at, where it stands no more
+        await t.discord.delete(201, gone.message_id)
+        t.queue.room = lambda: 0
+        t.discord.hold = held
+        ended = [
+            t.bus.expect(JobMoved, lambda e, of=of: e.message_id == of.message_id)  # type: ignore[misc] # a default
+            for of in (heard, gone)
+        ]
+        t.inbox.on_message(heard, None)
+        await sending.wait()
+        t.inbox.on_message_deleted(200, heard.message_id)
+        sent.set()
+        assert [(await moved).after for moved in ended] == ["done", "done"]
+        assert not t.discord.ours(200)
+        assert not t.discord.ours(201)
+        go_on.set()
+
+
 async def test_what_was_promised_is_not_shed(tmp_path: Path) -> None:
     """Messages that waited for the end of maintenance are answered, however many they are."""
     async with talk(tmp_path / "db", workers=1) as t:

@@ -56,7 +56,10 @@ class Changes:
         return True
 
     def deleted(self, message_id: int) -> bool:
-        """A question was taken back; whether it is one that is being answered."""
+        """A question was taken back; whether it is one that is being answered, or refused."""
+        if (refused := self._queue.leaving(message_id)) is not None:
+            refused.withdrawn = True
+            return True
         job = self._queue.leased(message_id)
         if job is None:
             return False

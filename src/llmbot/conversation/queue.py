@@ -56,7 +56,7 @@ class JobQueue:
         self._news = asyncio.Event()
         self._held = False
         self._kept: set[int] = set()
-        self._leaving: dict[tuple[int, int], set[int]] = {}
+        self._leaving: dict[tuple[int, int], dict[int, Job]] = {}
         self.shed: Callable[[Job], None] | None = None
         self.room: Callable[[], int | None] | None = None
         """How many can be served in good time; None where nobody knows."""
@@ -96,13 +96,13 @@ class JobQueue:
                 victim = job
             if victim is None or self.withdraw(victim.message_id) is None:
                 break
-            self._leaving.setdefault(victim.order_key, set()).add(victim.message_id)
+            self._leaving.setdefault(victim.order_key, {})[victim.message_id] = victim
             self.shed(victim)
 
     def left(self, job: Job) -> None:
         """Leave was taken of a job that was pushed out, or could not be: it is to wait again."""
-        leaving = self._leaving.get(job.order_key, set())
-        leaving.discard(job.message_id)
+        leaving = self._leaving.get(job.order_key, {})
+        leaving.pop(job.message_id, None)
         if not leaving:
             self._leaving.pop(job.order_key, None)
         for later in self._fair.behind(job.order_key, job.message_id):
@@ -266,6 +266,12 @@ class JobQueue:
         """A job that is being answered, or None."""
         job = self._jobs.get(message_id)
         return None if job is None or self.waiting(message_id) is not None else job
+
+    def leaving(self, message_id: int) -> Job | None:
+        """A job that was pushed out and whose author is being told, or None."""
+        return next(
+            (jobs[message_id] for jobs in self._leaving.values() if message_id in jobs), None
+        )
 
     def knows(self, message_id: int) -> bool:
         """Whether a job waits here or is being answered."""

@@ -134,12 +134,19 @@ class Trouble:
         self._queue.release(job)
 
     async def shed(self, job: Job, reply: Reply) -> None:
-        """Tell the user that overload pushed the job out; it waits again if that fails."""
+        """Tell the user that overload pushed the job out; it waits again if that fails.
+
+        A question that is taken back before or meanwhile keeps no notice.
+        """
         error, again = OverloadedError(), False
         self._tell(job, error, "notice")
         try:
-            parts = await reply.finish(self._words(job, error))
-            self._ack.noticed(job, reply, parts, error.code)
+            parts = 0 if job.withdrawn else await reply.finish(self._words(job, error))
+            if job.withdrawn:
+                await reply.retract()
+                self._ack.withdrawn(job)
+            else:
+                self._ack.noticed(job, reply, parts, error.code)
         except RefusedError as refusal:
             self._queue.move(job, JobState.DEAD, refusal.code)
         except TransientError as second:
