@@ -110,6 +110,27 @@ async def test_queueing_gives_everyone_a_place_and_a_notice(tmp_path: Path) -> N
         assert len(t.discord.ours(100)) == 3
 
 
+async def test_queueing_holds_nobody_up_for_the_time_of_a_forecast(tmp_path: Path) -> None:
+    """Who is told of a long wait is served as soon as it can be, not when that time is up."""
+    go_on = asyncio.Event()
+    model = ScriptedModel(lambda _: ("well",) if len(model.prompts) == 1 else (go_on, "well"))
+    soon = AnnouncementSettings(queued_least_s=0.0001)
+    async with talk(tmp_path / "db", model, workers=1, announcements=soon) as t:
+        await t.ask("so that it is known how long an answer takes")
+        crowd = [t.question(f"number {n}", author=n) for n in range(100, 140)]
+        await hear(t, *crowd)
+        await t.controls.force_queueing("busy", on=True)
+        last = t.question("and I", author=7)
+        await hear(t, last)
+        job = t.queue.waiting(last.message_id)
+        assert job is not None
+        forecast_s = t.load.wait_s(7)
+        assert forecast_s is not None
+        assert forecast_s > 2 * soon.queued_least_s
+        assert job.due_s <= t.clock.wall() + soon.queued_least_s
+        go_on.set()
+
+
 async def test_the_end_of_queueing_serves_all(tmp_path: Path) -> None:
     """What waits is due at once, and new messages are served as they come."""
     async with talk(tmp_path / "db") as t:

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 __all__ = ["ACTS", "CROWD", "Stage"]
 
-BURST = 80
+BURST = 50
+"""Enough that the last would wait for longer than the alarm says, and soon worked off."""
 AT_ONCE = 12
 HALVINGS = 5
 CROWD = tuple(f"drill-crowd-{number}" for number in range(10))

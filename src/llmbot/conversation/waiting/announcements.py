@@ -115,8 +115,8 @@ class Announcements:
                 self._await_turn(job, "maintenance", now)
                 return
         elif self._modes.queueing and not job.parts:
-            wait_s = max(self.settings.queued_least_s, self._load.wait_s(_author(job)) or 0.0)
-            job.due_s = max(job.due_s, self._clock.wall() + wait_s)
+            # Not for the time that it is told: a forecast that proves too dark must hold nobody up.
+            job.due_s = max(job.due_s, self._clock.wall() + self.settings.queued_least_s)
             self._await_turn(job, "queued", now)
             return
         if self.settings.silence_s > 0 and not job.parts:
