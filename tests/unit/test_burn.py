@@ -8,7 +8,7 @@ from tests.support.control_plane import plane
 from tests.support.plant import RecordingHand, SetPlant
 
 from llmbot.kernel.clock import ManualClock
-from llmbot.kernel.events import EventBus, ModelFailed, ReplyDelivered
+from llmbot.kernel.events import EventBus, JobMoved, MessageAccepted, ModelFailed, ReplyDelivered
 from llmbot.operations.incidents.burn_rate import BurnRates
 
 
@@ -46,6 +46,23 @@ def test_late_answers_break_a_promise_of_their_own() -> None:
     for _ in range(20):
         bus.publish(reply(total_ms=20_000))
     assert [each.promise for each in burn.burning()] == ["in time"]
+
+
+def test_who_waits_too_long_has_a_late_answer_already() -> None:
+    """Where all wait the alarm comes before the first end; a pause on purpose is none."""
+    clock = ManualClock()
+    bus = EventBus(clock)
+    burn = BurnRates(bus, clock)
+    for number in range(30):
+        bus.publish(MessageAccepted(number, 2, None, "live"))
+    clock.advance(9)
+    assert list(burn.burning()) == []
+    clock.advance(2)
+    assert [(each.promise, each.messages) for each in burn.burning()] == [("in time", 30)]
+    assert list(burn.burning(held=True)) == []
+    for number in range(15):
+        bus.publish(JobMoved(number, "waiting", "done", "withdrawn by its author"))
+    assert list(burn.burning()) == []
 
 
 def test_what_users_asked_for_themselves_breaks_no_promise() -> None:

@@ -3,23 +3,28 @@
 The promise is a share of good answers. A burn rate of 1 uses up what may fail exactly over the
 promise's span; an alarm needs a high rate in a long and in a short window, so that it comes fast
 and ends soon after the trouble, and a minimum volume, so that a single failure at night is none.
+Who waits for longer than an answer may take has one that is late already: in an outage in which all
+wait nothing ends that could be counted.
 Source of windows and factors: Google, "The Site Reliability Workbook", chapter 5.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from llmbot.kernel.clock import Clock
 from llmbot.kernel.errors import AttachmentRefusedError, ModelBlockedError
-from llmbot.kernel.events import EventBus, JobMoved, Published, ReplyDelivered
+from llmbot.kernel.events import EventBus, JobMoved, MessageAccepted, Published, ReplyDelivered
 
 __all__ = ["BurnRates", "BurnSettings", "Burning"]
 
 _MINUTE_S = 60.0
 _MINUTES_KEPT = 360
+_OPEN_MAX = 10_000
+_ENDS = frozenset({"done", "noticed", "dead"})
 _THEIR_OWN = (AttachmentRefusedError.code, ModelBlockedError.code, "too_fast")
 """Why a notice instead of an answer breaks no promise: what was sent asked for it."""
 
@@ -71,14 +76,20 @@ class BurnRates:
         self._clock = clock
         self._settings = settings or BurnSettings()
         self._minutes: deque[_Minute] = deque(maxlen=_MINUTES_KEPT)
+        # Messages of this life without an end, the oldest first, by when they were accepted.
+        self._open: OrderedDict[int, float] = OrderedDict()
         bus.subscribe(self._hear)
 
-    def burning(self) -> Iterator[Burning]:
-        """The promises that are being broken now, each once, by its shortest window."""
+    def burning(self, *, held: bool = False) -> Iterator[Burning]:
+        """The promises that are being broken now, each once, by its shortest window.
+
+        While messages are `held` back on purpose, those that wait break none.
+        """
         settings = self._settings
+        overdue = [] if held else self._overdue()
         for promise, kept in (("answered", settings.success), ("in time", settings.in_time)):
             for long_s, short_s, most in settings.windows:
-                rates = [self._bad(promise, span) for span in (long_s, short_s)]
+                rates = [self._bad(promise, span, overdue) for span in (long_s, short_s)]
                 budget = 1.0 - kept
                 # A promise of 95 % cannot burn 14 times as fast in the worst of minutes.
                 least = min(most, 0.5 / budget)
@@ -87,9 +98,15 @@ class BurnRates:
                     yield Burning(promise, share / budget, share, messages, short_s)
                     break
 
-    def _bad(self, promise: str, span_s: float) -> tuple[float, int]:
+    def _overdue(self) -> list[float]:
+        """When those were accepted that wait for longer than an answer may take."""
+        border = self._clock.monotonic() - self._settings.late_ms / 1000
+        return list(takewhile(lambda at: at < border, self._open.values()))
+
+    def _bad(self, promise: str, span_s: float, overdue: list[float]) -> tuple[float, int]:
         """(share of bad ones, how many there were) in the last seconds."""
-        border = (self._clock.monotonic() - span_s) / _MINUTE_S
+        begin = self._clock.monotonic() - span_s
+        border = begin / _MINUTE_S
         answered = failed = late = 0
         for minute in reversed(self._minutes):
             if minute.number < border:
@@ -97,12 +114,22 @@ class BurnRates:
             answered += minute.answered
             failed += minute.failed
             late += minute.late
-        bad, whole = (failed, answered + failed) if promise == "answered" else (late, answered)
+        waiting = sum(at >= begin for at in overdue)
+        bad, whole = late + waiting, answered + waiting
+        if promise == "answered":
+            bad, whole = failed, answered + failed
         return (bad / whole if whole else 0.0), whole
 
     def _hear(self, published: Published) -> None:
         event = published.event
+        if isinstance(event, MessageAccepted):
+            self._open[event.message_id] = published.monotonic_s
+            if len(self._open) > _OPEN_MAX:
+                self._open.popitem(last=False)
+        elif isinstance(event, JobMoved) and event.after in _ENDS:
+            self._open.pop(event.message_id, None)
         if isinstance(event, ReplyDelivered):
+            self._open.pop(event.message_id, None)
             minute = self._minute(published.monotonic_s)
             if event.outcome == "answered":
                 minute.answered += 1

@@ -246,7 +246,9 @@ class Gates:
 
 def promises(scene: Scene) -> Iterator[Finding]:
     """No row: users get no answers, or late ones, whatever the reason."""
-    for each in scene.burning:
+    if scene.burn is None:
+        return
+    for each in scene.burn.burning(held=scene.plant.queue().held):
         words = (
             f"{each.share:.0%} of {each.messages} in {each.window_s / 60:.0f} min were not "
             f"{each.promise}: {each.rate:.0f} times what the promise allows"

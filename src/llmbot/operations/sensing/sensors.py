@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from llmbot.kernel.clock import Clock
-from llmbot.operations.incidents.burn_rate import Burning, BurnRates
+from llmbot.operations.incidents.burn_rate import BurnRates
 from llmbot.operations.ports import Part, Plant
 from llmbot.operations.sensing.conditions import Condition, Conditions, Finding, Nature
 from llmbot.operations.sensing.recent_events import RecentEvents
@@ -73,8 +73,8 @@ class Scene:
     """How late this look is: the event loop was busy with something else."""
     jump_s: float
     """How far the wall clock moved against the monotonic one since the last look."""
-    burning: tuple[Burning, ...] = ()
-    """Promises to users that are being broken fast."""
+    burn: BurnRates | None = None
+    """How fast promises to users are being broken."""
     storm: bool = False
     """Whether so many alarms came at once that nothing is done automatically."""
 
@@ -148,9 +148,8 @@ class Senses:
         drift = wall - now
         jump = 0.0 if self._drift is None else drift - self._drift
         self._drift = drift
-        burning = () if self._burn is None else tuple(self._burn.burning())
         scene = Scene(
-            self._plant, self._recent_events, self._settings, now, lag_s, jump, burning, storm
+            self._plant, self._recent_events, self._settings, now, lag_s, jump, self._burn, storm
         )
         if lag_s >= self._settings.freeze_s:
             self._gap = (now - lag_s, now + self._settings.stale_s)
