@@ -7,7 +7,7 @@ from tests.browser.stage import MISSING, Stage
 
 pytest.importorskip("playwright.async_api", reason=MISSING)
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -42,6 +42,19 @@ async def test_the_state_is_told_at_a_glance(page: Page, stage: Stage) -> None:
     await expect(page.locator("#hero h1")).to_have_text("All is well")
     await expect(page.locator(".hero-since")).to_contain_text("since")
     await expect(page.locator(".reasons")).to_contain_text("Every part works")
+
+
+async def test_a_second_may_pass_before_the_first_frame_is_drawn(page: Page, stage: Stage) -> None:
+    """A busy browser draws late; the clock, which ticks meanwhile, does not know since when yet."""
+
+    async def after_the_frame(route: Route) -> None:
+        await expect(page.locator(".hero-since")).to_contain_text("since")
+        await route.continue_()
+
+    await page.add_init_script("window.requestAnimationFrame = (draw) => setTimeout(draw, 3000)")
+    # What may be done, once learnt, draws as well.
+    await page.route("**/dashboard/actions", after_the_frame)
+    await enter(page, stage)
 
 
 async def test_a_message_moves_along_and_its_ledger_is_one_click_away(

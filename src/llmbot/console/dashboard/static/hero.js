@@ -25,6 +25,7 @@ export class Hero {
     this.next = h("ul", { class: "next", "aria-label": "What comes next" });
     this.buttons = h("div", { class: "buttons" });
     this.shown = "";
+    this.sinceAt = null;
     fill(byId("hero"), this.sign, h("div", { class: "hero-words" }, this.title, this.since, this.reasons, this.account), h("div", { class: "hero-side" }, this.next, this.buttons));
     for (const topic of ["status", "degradation", "page", "incident", "rails"]) store.on(topic, () => this.draw());
     store.on("circuits", () => this.tick());
