@@ -47,8 +47,8 @@ MUTANTS = (
     Mutant(
         "a claim stores a place beyond one that is not durable",
         "conversation/intake/place.py",
-        "first = step is not None and bool(self._steps) and self._steps[0] is step",
-        "first = step is not None",
+        "        if step is not None and self._steps and self._steps[0] is step:",
+        "        if step is not None:",
         _INBOUND,
     ),
     Mutant(
@@ -281,5 +281,26 @@ MUTANTS = (
         "return named in self.settings.hosts",
         "return bool(named)",
         ("tests/unit/test_attachments.py",),
+    ),
+    Mutant(
+        "nobody follows what authors did to open questions in a gap",
+        "conversation/missed/open_questions.py",
+        "        if job is None or message_id not in known:",
+        "        if known is not None:",
+        ("tests/unit/test_open_questions.py",),
+    ),
+    Mutant(
+        "a question that is taken back while it is refused keeps its notice",
+        "conversation/changes.py",
+        "            refused.withdrawn = True",
+        "            refused.withdrawn = False",
+        _OVERLOAD,
+    ),
+    Mutant(
+        "under forced queueing a message waits for the time that it was told",
+        "conversation/waiting/announcements.py",
+        "self._clock.wall() + self.settings.queued_least_s",
+        "self._clock.wall() + (self._load.wait_s(_author(job)) or 0.0)",
+        ("tests/unit/test_controls.py",),
     ),
 )

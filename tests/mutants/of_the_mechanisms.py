@@ -290,4 +290,25 @@ MUTANTS = (
         "if len(cause) < 0:",
         (*_GUARDS, "tests/stateful/test_alarm_storms.py"),
     ),
+    Mutant(
+        "who waits too long breaks no promise before the end",
+        "operations/incidents/burn_rate.py",
+        "        waiting = len(overdue) - bisect_left(overdue, begin)",
+        "        waiting = 0 * bisect_left(overdue, begin)",
+        ("tests/unit/test_burn.py",),
+    ),
+    Mutant(
+        "the log goes on in a file that was removed",
+        "app/telemetry/log_file.py",
+        "known is None or (known.st_dev, known.st_ino) != self._opened",
+        "self._opened == (0, 0)",
+        ("tests/unit/test_telemetry.py",),
+    ),
+    Mutant(
+        "after a failure a runbook's pause does not double",
+        "operations/guardrails.py",
+        "        doubled = first * 2 ** min(book.failures - 1, 16)",
+        "        doubled = first",
+        ("tests/stateful/test_alarm_storms.py", "tests/unit/test_rail_settings.py"),
+    ),
 )

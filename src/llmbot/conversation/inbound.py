@@ -234,11 +234,11 @@ class Inbox:
                 raise
             if job is None:
                 self._place.not_stored()
-            if job is None and tries > 1:
-                # An earlier try may have been stored although it was told to have failed.
-                job = await self._store.job(inbound.message_id)
-                if job is not None and job.state is not JobState.WAITING:
-                    job = None
+                if tries > 1:
+                    # An earlier try may have been stored although it was told to have failed.
+                    job = await self._store.job(inbound.message_id)
+                    if job is not None and job.state is not JobState.WAITING:
+                        job = None
             return job
 
         return await self._until_stored(inbound, claim)

@@ -21,7 +21,7 @@ from llmbot.conversation.ports import Finish, ModelDeadlines, Prompt, Role, Turn
 from llmbot.kernel.errors import LlmbotError, ModelEmptyError, ModelStreamCutError
 from llmbot.operations import temp_files
 from llmbot.operations.ports import Check, Part
-from llmbot.operations.sensing.sensors import Reading
+from llmbot.operations.sensing.sensors import Reading, SensorSettings
 from llmbot.resilience.deadline import Deadline
 
 __all__ = ["PROBE_S", "Probes", "model_name"]
@@ -32,8 +32,7 @@ _TRIES = 3
 _PAUSE_S = 0.5
 _SPAN_S = 0.4
 """Of a measurement of the loop or the clocks."""
-_LATE_S = 0.5
-"""A sign of life that takes longer is an alarm."""
+_LATE_S = SensorSettings().lag_s[0]
 _APART_S = 0.1
 _SECRET_MIN = 6
 """Shorter ones are plain words, too."""

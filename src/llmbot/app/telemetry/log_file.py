@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class LogFile(RotatingFileHandler):
         self.setFormatter(logging.Formatter("%(message)s"))
         self._path = path
         self._failed = failed
+        self._opened = (0, 0)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, to the file that has the name now."""
@@ -50,6 +52,13 @@ class LogFile(RotatingFileHandler):
             return str(error)
         return ""
 
+    def _open(self) -> TextIOWrapper:
+        """Open the file, and remember which one it is: each line asks."""
+        stream = super()._open()
+        known = os.fstat(stream.fileno())
+        self._opened = (known.st_dev, known.st_ino)
+        return stream
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's names
         """Called inside the `except` of whatever went wrong; logging's own prints to stderr."""
         self._failed(str(sys.exc_info()[1]))
@@ -61,8 +70,8 @@ class LogFile(RotatingFileHandler):
         except FileNotFoundError:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             known = None
-        if self.stream is not None:
-            opened = os.fstat(self.stream.fileno())
-            if known is None or (known.st_dev, known.st_ino) != (opened.st_dev, opened.st_ino):
-                stream, self.stream = self.stream, None
-                stream.close()
+        if self.stream is not None and (
+            known is None or (known.st_dev, known.st_ino) != self._opened
+        ):
+            stream, self.stream = self.stream, None
+            stream.close()

@@ -59,8 +59,9 @@ class StreamPlace:
         That is the event's own cursor if none is before it, else the place as it stands: in a flood
         there is always one before, and a place that waits for a pause would never move.
         """
-        first = step is not None and bool(self._steps) and self._steps[0] is step
-        cursor = (step.cursor if first and step is not None else None) or self.cursor
+        cursor = self.cursor
+        if step is not None and self._steps and self._steps[0] is step:
+            cursor = step.cursor or cursor
         if cursor == self._stored:
             return None
         self._stored = cursor

@@ -10,6 +10,7 @@ Source of windows and factors: Google, "The Site Reliability Workbook", chapter 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class BurnRates:
                     break
 
     def _overdue(self) -> list[float]:
-        """When those were accepted that wait for longer than an answer may take."""
+        """When those were accepted that wait for longer than an answer may take; in order."""
         border = self._clock.monotonic() - self._settings.late_ms / 1000
         return list(takewhile(lambda at: at < border, self._open.values()))
 
@@ -114,7 +115,7 @@ class BurnRates:
             answered += minute.answered
             failed += minute.failed
             late += minute.late
-        waiting = sum(at >= begin for at in overdue)
+        waiting = len(overdue) - bisect_left(overdue, begin)
         bad, whole = late + waiting, answered + waiting
         if promise == "answered":
             bad, whole = failed, answered + failed
