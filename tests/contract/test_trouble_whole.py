@@ -244,7 +244,8 @@ def _answer(text: str) -> str:
     return text.partition("\n-# ")[0].strip()
 
 
-@pytest.mark.parametrize("wire", ["gemini", pytest.param("openai", marks=pytest.mark.slower)])
+@pytest.mark.slower
+@pytest.mark.parametrize("wire", ["gemini", "openai"])
 async def test_on_the_simulators(tmp_path: Path, wire: str) -> None:
     """Whatever the simulated provider does, each question gets exactly one whole answer."""
     server = Simulated(wire)

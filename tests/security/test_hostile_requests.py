@@ -19,7 +19,7 @@ from llmbot.kernel.clock import Random
 
 pytestmark = pytest.mark.slow
 
-CALLS = 13_000
+CALLS = 9_000
 """Many and cheap, beside the fewer of schemathesis; all are judged by /openapi.json."""
 CONNECTIONS = 8
 RESETS_MAX = 10

@@ -488,6 +488,20 @@ async def test_a_late_answer_hides_no_model_that_its_breaker_holds_back(tmp_path
     assert house.healing.causes == ()
 
 
+@pytest.mark.parametrize(
+    ("free_mib", "total_mib", "full"),
+    [(30, 40, False), (2, 40, True), (90, 100_000, True), (210, 100_000, False)],
+)
+async def test_a_small_disk_is_not_full_from_the_first_day_on(
+    tmp_path: Path, free_mib: int, total_mib: int, full: bool
+) -> None:
+    """Too little room is 100 MiB, or a 16th of a disk that has not much more in all."""
+    host = HostReading(100 * MIB, 400 * MIB, free_mib * MIB, disk_total_bytes=total_mib * MIB)
+    house, clock, _ = build(tmp_path, SetPlant(host_reading=host))
+    await rounds(house, clock, 4)
+    assert [cause.name for cause in house.healing.causes] == ["disk-full"] * full
+
+
 async def test_no_files_are_removed_for_a_folder_that_refuses(tmp_path: Path) -> None:
     """A sink that cannot be written although there is room is told, and nothing is done."""
     plant = SetPlant()

@@ -42,12 +42,28 @@ def test_who_is_not_known_well_gets_all_the_time() -> None:
 
 def test_a_model_that_only_became_slow_is_heard_out_again() -> None:
     """With every three silent calls in a row there is twice the time, until one ends well."""
-    pace = _pace(ManualClock(), 0.3, 0.1)
+    clock = ManualClock()
+    pace = _pace(clock, 0.3, 0.1)
     given = []
     for _ in range(9):
-        given.append(pace.hurried("one", GIVEN).first_words_s)
-        pace.fell_silent("one")
+        patience_s = pace.hurried("one", GIVEN).first_words_s
+        given.append(patience_s)
+        began_s = clock.monotonic()
+        clock.advance(patience_s)
+        pace.fell_silent("one", began_s)
     assert given == [4.0, 4.0, 4.0, 8.0, 8.0, 8.0, 16.0, 16.0, 16.0]
     assert pace.hurried("one", GIVEN) == GIVEN
     pace.spoke("one", 9.0, 1.0)
     assert pace.hurried("one", GIVEN).first_words_s == 18.0
+
+
+def test_calls_that_are_silent_together_are_one_in_a_row() -> None:
+    """Whoever asks whether a hung model speaks again does not wait for the silence of a crowd."""
+    clock = ManualClock()
+    pace = _pace(clock, 0.3, 0.1)
+    began_s = clock.monotonic()
+    clock.advance(4.0)
+    for _ in range(12):
+        pace.fell_silent("one", began_s)
+        clock.advance(0.01)
+    assert pace.hurried("one", GIVEN).first_words_s == 4.0

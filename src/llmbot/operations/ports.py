@@ -233,6 +233,12 @@ class HostReading:
     disk_free_bytes: int
     temp_problem: str = ""
     """Why temporary files cannot be made; empty where they can."""
+    disk_total_bytes: int = 1 << 62
+
+    @property
+    def disk_least_bytes(self) -> int:
+        """With less free room the disk is nearly full: 100 MiB, or a 16th of a small disk."""
+        return min(100 * 1024**2, self.disk_total_bytes // 16)
 
 
 @dataclass(frozen=True, slots=True)

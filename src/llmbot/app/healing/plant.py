@@ -62,7 +62,7 @@ class BotPlant:
         self._temp_problem = ""
         self._usual: tuple[float, Mapping[str, float]] | None = None
         self._performance: tuple[float, Performance] | None = None
-        self._disk_free = 1 << 62  # not looked at yet
+        self._disk_free = self._disk_total = 1 << 62  # not looked at yet
         self._damaged: dict[str, tuple[float, str]] = {}
         self._stop = bot.house.bus.subscribe(self._hear)
 
@@ -76,7 +76,7 @@ class BotPlant:
         while True:
             try:
                 usage = await asyncio.to_thread(shutil.disk_usage, storage.data_dir)
-                self._disk_free = usage.free
+                self._disk_free, self._disk_total = usage.free, usage.total
             except OSError:
                 self._disk_free = 0
             self._temp_problem = await asyncio.to_thread(_temp_problem, storage.temp_dir)
@@ -167,7 +167,11 @@ class BotPlant:
         """See `Plant.host`."""
         limit = self._bot.house.settings.limits.memory_limit_mb * 1024 * 1024
         return HostReading(
-            self._bot.edges.host.resident_bytes(), limit, self._disk_free, self._temp_problem
+            self._bot.edges.host.resident_bytes(),
+            limit,
+            self._disk_free,
+            self._temp_problem,
+            self._disk_total,
         )
 
     def locks(self) -> LockReading:

@@ -4,7 +4,9 @@ The deadlines of the settings are for the slowest answer that is worth waiting f
 has lately answered many calls in a fraction of that, a silent call is lost long before, and the
 next model can still answer in time. What must not happen is that a model which merely became slow
 is given up by everybody, so: only where enough calls ended well of late, far beyond the slowest of
-them, and after every few silent calls in a row with twice the patience, until one ends well.
+them, and after every few silent calls in a row with twice the patience, until one ends well. Calls
+that were silent at the same time are one in this row: a model that hangs would else be waited for
+four times as long by whoever asks whether it speaks again.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ class _Seen:
 class _OfModel:
     seen: deque[_Seen] = field(default_factory=lambda: deque(maxlen=_KEPT))
     silent: int = 0
+    silent_at_s: float = float("-inf")
 
 
 class UsualPace:
@@ -55,9 +58,12 @@ class UsualPace:
         of_model.seen.append(_Seen(self._clock.monotonic(), first_s, pause_s))
         of_model.silent = 0
 
-    def fell_silent(self, model: str) -> None:
-        """A call was given up, at whichever deadline."""
-        self._models.setdefault(model, _OfModel()).silent += 1
+    def fell_silent(self, model: str, began_s: float) -> None:
+        """A call that began then, in monotonic seconds, was given up, at whichever deadline."""
+        of_model = self._models.setdefault(model, _OfModel())
+        if began_s >= of_model.silent_at_s:
+            of_model.silent += 1
+            of_model.silent_at_s = self._clock.monotonic()
 
     def hurried(self, model: str, deadlines: ModelDeadlines) -> ModelDeadlines:
         """The deadlines for a call that another could replace: never longer than those given."""

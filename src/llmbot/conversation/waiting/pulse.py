@@ -48,14 +48,15 @@ class Pulses:
     @contextmanager
     def call(self, model: str) -> Iterator[Pulse]:
         """A call to a model, for as long as the body runs; it notes each word in its pulse."""
-        pulse = Pulse(model, self._clock.monotonic())
+        began_s = self._clock.monotonic()
+        pulse = Pulse(model, began_s)
         self._calls.add(pulse)
         try:
             yield pulse
             if pulse.first_s is not None:
                 self.usual.spoke(model, pulse.first_s, pulse.pause_s)
         except ModelTimeoutError:
-            self.usual.fell_silent(model)
+            self.usual.fell_silent(model, began_s)
             raise
         finally:
             self._calls.discard(pulse)

@@ -6,8 +6,6 @@ from llmbot.operations.catalog.checks import at_once, only_told, probed
 from llmbot.operations.ports import Act, Check, Part, Verb
 from llmbot.operations.runbook import Go, Ready, Runbook, Situation, Step
 
-_DISK_FREE = 100 * 1024**2
-
 
 async def _needs_met(situation: Situation) -> Ready:
     """The document's first step: the dependencies before the service."""
@@ -59,15 +57,15 @@ def _unwritten(situation: Situation) -> str:
 async def _room_needed(situation: Situation) -> Ready:
     """Removing files helps where room is missing, and no folder that refuses for another reason."""
     refused, host = _unwritten(situation), situation.plant.host()
-    if refused and "space" not in refused and host.disk_free_bytes >= _DISK_FREE:
+    if refused and "space" not in refused and host.disk_free_bytes >= host.disk_least_bytes:
         return Ready(Go.NOTHING, f"what cannot be written is kept and tried again: {refused}")
     return await at_once(situation)
 
 
 async def _room(situation: Situation) -> Check:
-    free, refused = situation.plant.host().disk_free_bytes, _unwritten(situation)
-    if free < _DISK_FREE:
-        return Check("disk", passed=False, detail=f"{free // 1024**2} MiB free")
+    host, refused = situation.plant.host(), _unwritten(situation)
+    if host.disk_free_bytes < host.disk_least_bytes:
+        return Check("disk", passed=False, detail=f"{host.disk_free_bytes // 1024**2} MiB free")
     if refused:
         return Check("disk", passed=False, detail=refused)
     return await situation.plant.probe(Part.DATABASE, "")

@@ -107,11 +107,12 @@ def documents_mended(scene: Scene) -> Iterator[Finding]:
 
 def disk(scene: Scene) -> Iterator[Finding]:
     """Row 18: the disk is nearly full, or refuses documents or the journal."""
-    free, (alarm, calm) = scene.plant.host().disk_free_bytes, scene.settings.disk_free_bytes
+    host = scene.plant.host()
+    free, least = host.disk_free_bytes, host.disk_least_bytes
     words = f"{free // 1024**2} MiB free"
-    if free < alarm:
+    if free < least:
         yield Finding("disk", words)
-    elif free < calm:
+    elif free < scene.settings.disk_least_times * least:
         yield Finding("disk", words, Sign.UNSURE)
     for service in scene.plant.services():
         if service.trouble and (

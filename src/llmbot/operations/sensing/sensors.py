@@ -49,7 +49,8 @@ class SensorSettings:
     """A long answer alone takes four seconds to be spoken, and is the p95 of few fresh ones."""
     p95_calls_min: int = 10
     memory_share: tuple[float, float] = (1.0, 0.9)
-    disk_free_bytes: tuple[int, int] = (100 * 1024**2, 200 * 1024**2)
+    disk_least_times: float = 2.0
+    """So many times the room that is too little must be free before a disk is calm again."""
     lag_s: tuple[float, float] = (0.5, 0.1)
     freeze_s: float = 2.0
     """A look that comes so late crossed a gap: the whole process stood still."""
