@@ -23,6 +23,7 @@ from llmbot.kernel.errors import (
     LlmbotError,
     ModelBlockedError,
     ModelEmptyError,
+    ModelOvertakenError,
     ModelStreamCutError,
     ModelTimeoutError,
     ModelUnavailableError,
@@ -211,6 +212,15 @@ async def test_a_call_that_hangs_is_given_up_early_once(tmp_path: Path) -> None:
     patient = GenerationSettings().deadlines
     assert first.given[0] == second.given[0] == patient
     assert first.given[-1].first_words_s < patient.first_words_s
+
+
+async def test_a_call_that_hung_is_asked_again_and_blames_nobody(tmp_path: Path) -> None:
+    """That a call hung while its provider did says nothing of how the provider is now."""
+    answers: Iterator[list[Piece]] = iter([[ModelOvertakenError()], ["Here."]])
+    async with talk(tmp_path / "db", ScriptedModel(lambda _: next(answers))) as t:
+        delivered = await t.ask("are you there?")
+        assert t.reply(delivered.message_id) == "Here."
+        assert {facts.counts.failed for facts in t.breakers.facts().values()} == {0}
 
 
 async def test_a_cut_answer_is_continued(tmp_path: Path) -> None:

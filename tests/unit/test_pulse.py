@@ -1,21 +1,99 @@
-"""Calls under way are seen for as long as they are, with the time since their last word."""
+"""Calls under way are seen for as long as they are; who hung with a provider does not wait on."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from tests.support.waiting import PATIENCE_S
 
 from llmbot.conversation.waiting.pulse import Pulses
 from llmbot.kernel.clock import ManualClock
+from llmbot.kernel.errors import ModelOvertakenError, ModelTimeoutError
+
+USUAL_S = 4.0
+"""What a fast model is given when it is in a hurry."""
 
 
-def test_a_call_is_seen_while_it_runs_and_since_its_last_word() -> None:
+async def test_a_call_is_seen_while_it_runs_and_since_its_last_word() -> None:
     """A call is quiet since it began or spoke last, and gone however it ends."""
     clock = ManualClock()
     pulses = Pulses(clock)
-    with suppress(TimeoutError), pulses.call("gemini:one") as pulse:
-        clock.advance(3)
-        assert pulses.quiet() == (("gemini:one", 3.0),)
-        pulse.heard(clock.monotonic())
-        assert pulses.quiet() == (("gemini:one", 0.0),)
-        raise TimeoutError
+    with suppress(TimeoutError):
+        async with pulses.call("gemini:one") as pulse:
+            clock.advance(3)
+            assert pulses.quiet() == (("gemini:one", 3.0),)
+            pulse.heard(clock.monotonic())
+            assert pulses.quiet() == (("gemini:one", 0.0),)
+            raise TimeoutError
     assert pulses.quiet() == ()
+
+
+class Provider:
+    """Calls to one provider's models, which answer, hang, or are given up."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.pulses = Pulses(self.clock)
+
+    async def answers(self, model: str = "gemini:one", times: int = 1) -> None:
+        """Calls that speak at once."""
+        for _ in range(times):
+            self.clock.advance(0.1)
+            async with self.pulses.call(model) as pulse:
+                pulse.heard(self.clock.monotonic())
+
+    async def is_given_up(self) -> None:
+        """A call that says nothing until its deadline."""
+        with suppress(ModelTimeoutError):
+            async with self.pulses.call("gemini:one"):
+                self.clock.advance(USUAL_S)
+                raise ModelTimeoutError
+
+    @asynccontextmanager
+    async def silence(self, model: str) -> AsyncIterator[asyncio.Task[None]]:
+        """A call that says nothing, under way for as long as the body runs."""
+        begun = asyncio.Event()
+
+        async def call() -> None:
+            async with self.pulses.call(model):
+                begun.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(call())
+        await begun.wait()
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def test_who_hung_with_a_provider_is_given_up_when_it_speaks_again() -> None:
+    """Its own model need not be known: what it asked was lost with all the others."""
+    provider = Provider()
+    await provider.answers(times=4)
+    await provider.is_given_up()
+    async with provider.silence("gemini:two") as hung:
+        provider.clock.advance(USUAL_S)
+        await provider.answers()
+        with pytest.raises(ModelOvertakenError):
+            await asyncio.wait_for(hung, PATIENCE_S)
+
+
+@pytest.mark.parametrize("why", ["nothing hung", "another provider", "began later", "just began"])
+async def test_a_call_that_only_thinks_is_heard_out(why: str) -> None:
+    """Without a hang others may be faster; one that is young has the usual time yet."""
+    provider = Provider()
+    await provider.answers(times=4)
+    if why != "nothing hung":
+        await provider.is_given_up()
+    if why == "began later":
+        await provider.answers()
+    async with provider.silence("openai:two" if why == "another provider" else "gemini:two") as one:
+        provider.clock.advance(0.0 if why == "just began" else USUAL_S)
+        await provider.answers()
+        done, _ = await asyncio.wait([one], timeout=0.05)
+        assert done == set()

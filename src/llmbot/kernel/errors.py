@@ -6,6 +6,7 @@
     │   ├── ModelRateLimitedError         429; per minute or day, or none in this tier
     │   ├── ModelTimeoutError             connect, first words, between words, whole answer
     │   ├── ModelStreamCutError           the stream ended without a finish reason
+    │   │   └── ModelOvertakenError       the call hung, and later ones are answered
     │   ├── ModelGarbledError             the answer could not be understood
     │   ├── DiscordUnavailableError       5xx, resets, gateway away
     │   ├── DiscordRateLimitedError       429
@@ -129,6 +130,12 @@ class ModelStreamCutError(TransientError):
 
     code = "model_stream_cut"
     blame = Blame.PROVIDER
+
+
+class ModelOvertakenError(ModelStreamCutError):
+    """The model's call hung, and calls that began later are answered."""
+
+    code = "model_overtaken"
 
 
 class ModelGarbledError(TransientError):

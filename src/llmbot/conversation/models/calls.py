@@ -29,6 +29,7 @@ from llmbot.kernel.errors import (
     ModelBlockedError,
     ModelCredentialsError,
     ModelEmptyError,
+    ModelOvertakenError,
     ModelStreamCutError,
     ModelUnavailableError,
     TransientError,
@@ -243,19 +244,24 @@ class Call:
         model = self._candidate.model
         try:
             stream = model.stream(prompt, self._settings.deadlines)
-            with self._pulses.call(f"{model.provider}:{model.name}") as pulse:
-                async with aclosing(stream) as items:
-                    async for item in items:
-                        if isinstance(item, Finish):
-                            finish = item
-                            continue
-                        pulse.heard(self._clock.monotonic())
-                        first_words_at = first_words_at or pulse.heard_s
-                        self._take(item, show)
+            async with (
+                self._pulses.call(f"{model.provider}:{model.name}") as pulse,
+                aclosing(stream) as items,
+            ):
+                async for item in items:
+                    if isinstance(item, Finish):
+                        finish = item
+                        continue
+                    pulse.heard(self._clock.monotonic())
+                    first_words_at = first_words_at or pulse.heard_s
+                    self._take(item, show)
             if finish is None:
                 raise ModelStreamCutError  # noqa: TRY301 - the port forbids it; an adapter's bug must not pass for an answer
         except LlmbotError as error:
-            passage.failed(error)
+            if isinstance(error, ModelOvertakenError):
+                passage.abandoned()  # it tells of a hang that is over
+            else:
+                passage.failed(error)
             self._tell_failed(error, started)
             raise
         except BaseException:

@@ -12,6 +12,7 @@ four times as long by whoever asks whether it speaks again.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from llmbot.conversation.ports import ModelDeadlines
@@ -67,18 +68,30 @@ class UsualPace:
 
     def hurried(self, model: str, deadlines: ModelDeadlines) -> ModelDeadlines:
         """The deadlines for a call that another could replace: never longer than those given."""
-        of_model = self._models.get(model)
-        if of_model is None:
+        recent = self._recent(model)
+        if not recent:
             return deadlines
-        since = self._clock.monotonic() - _RECENT_S
-        recent = [seen for seen in of_model.seen if seen.at_s >= since]
-        if len(recent) < _ENOUGH:
-            return deadlines
-        times = 2.0 ** min(of_model.silent // _SILENT_IN_A_ROW, _DOUBLINGS_MAX)
-        first_s = times * max(_LEAST_S, _SLOWEST_TIMES * max(seen.first_s for seen in recent))
-        pause_s = times * max(_LEAST_S, _SLOWEST_TIMES * max(seen.pause_s for seen in recent))
+        times = 2.0 ** min(self._models[model].silent // _SILENT_IN_A_ROW, _DOUBLINGS_MAX)
+        first_s = times * _patience_s(seen.first_s for seen in recent)
+        pause_s = times * _patience_s(seen.pause_s for seen in recent)
         return replace(
             deadlines,
             first_words_s=min(deadlines.first_words_s, first_s),
             between_words_s=min(deadlines.between_words_s, pause_s),
         )
+
+    def patience_s(self, model: str) -> float | None:
+        """How long its first words may take where it speaks at all; None where nobody knows."""
+        recent = self._recent(model)
+        return _patience_s(seen.first_s for seen in recent) if recent else None
+
+    def _recent(self, model: str) -> list[_Seen]:
+        """The calls of late, or nothing where they are too few."""
+        since = self._clock.monotonic() - _RECENT_S
+        of_model = self._models.get(model)
+        recent = [seen for seen in of_model.seen if seen.at_s >= since] if of_model else []
+        return recent if len(recent) >= _ENOUGH else []
+
+
+def _patience_s(times: Iterable[float]) -> float:
+    return max(_LEAST_S, _SLOWEST_TIMES * max(times))

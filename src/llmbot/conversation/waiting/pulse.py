@@ -1,39 +1,52 @@
 """Which calls to models are under way, and since when each has said nothing: for a sensor to read.
 
 A hang or a stall is seen here long before the call's deadline ends it. How the calls ended is kept
-as their models' usual pace.
+as their models' usual pace. When a provider that hung speaks again, the calls that hang since then
+are given up: their answers were lost with it, and their deadlines were for models that think.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from llmbot.conversation.models.usual_pace import UsualPace
 from llmbot.kernel.clock import Clock
-from llmbot.kernel.errors import ModelTimeoutError
+from llmbot.kernel.errors import ModelOvertakenError, ModelTimeoutError
 
 __all__ = ["Pulse", "Pulses"]
 
 
 @dataclass(slots=True, eq=False)
 class Pulse:
-    """One call; `heard_s` is monotonic: when its last word came, or when it began."""
+    """One call; `began_s` and `heard_s`, when its last word came or it began, are monotonic."""
 
     model: str
+    began_s: float
     heard_s: float
+    spoke: Callable[[Pulse], None]
     first_s: float | None = None
     pause_s: float = 0.0
+    patience: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
+
+    @property
+    def provider(self) -> str:
+        """Whom it asks."""
+        return self.model.partition(":")[0]
 
     def heard(self, now_s: float) -> None:
         """A word came."""
         waited_s = now_s - self.heard_s
+        self.heard_s = now_s
         if self.first_s is None:
             self.first_s = waited_s
+            if not self.patience.expired():
+                self.patience.reschedule(None)
+            self.spoke(self)
         else:
             self.pause_s = max(self.pause_s, waited_s)
-        self.heard_s = now_s
 
 
 class Pulses:
@@ -43,20 +56,32 @@ class Pulses:
         """No call is under way."""
         self._clock = clock
         self._calls: set[Pulse] = set()
+        self._hung: dict[str, float] = {}
+        """Providers that last left a call without a word, and when that was known."""
         self.usual = UsualPace(clock)
 
-    @contextmanager
-    def call(self, model: str) -> Iterator[Pulse]:
-        """A call to a model, for as long as the body runs; it notes each word in its pulse."""
+    @asynccontextmanager
+    async def call(self, model: str) -> AsyncIterator[Pulse]:
+        """A call to a model, for as long as the body runs; it notes each word in its pulse.
+
+        Raises:
+            ModelOvertakenError: it hung with others, and the provider answers again.
+        """
         began_s = self._clock.monotonic()
-        pulse = Pulse(model, began_s)
+        pulse = Pulse(model, began_s, began_s, self._spoke)
         self._calls.add(pulse)
         try:
-            yield pulse
+            async with pulse.patience:
+                yield pulse
             if pulse.first_s is not None:
                 self.usual.spoke(model, pulse.first_s, pulse.pause_s)
         except ModelTimeoutError:
             self.usual.fell_silent(model, began_s)
+            self._hung[pulse.provider] = self._clock.monotonic()
+            raise
+        except TimeoutError:
+            if pulse.patience.expired():
+                raise ModelOvertakenError from None
             raise
         finally:
             self._calls.discard(pulse)
@@ -65,3 +90,21 @@ class Pulses:
         """Each call's model, and the seconds for which it has said nothing."""
         now = self._clock.monotonic()
         return tuple((pulse.model, now - pulse.heard_s) for pulse in self._calls)
+
+    def _spoke(self, pulse: Pulse) -> None:
+        """Its first words; where it began in a hang, the hang is over."""
+        hung_s = self._hung.get(pulse.provider)
+        if hung_s is None or pulse.began_s < hung_s:
+            return
+        del self._hung[pulse.provider]
+        for other in self._calls:
+            earlier = other.began_s < pulse.began_s and other.provider == pulse.provider
+            if earlier and other.first_s is None and not other.patience.expired():
+                self._hurry(other, self.usual.patience_s(pulse.model))
+
+    def _hurry(self, pulse: Pulse, else_s: float | None) -> None:
+        """Let a call have the time that its model usually needs, counted from its begin."""
+        patience_s = self.usual.patience_s(pulse.model) or else_s
+        if patience_s is not None:
+            left_s = max(0.0, pulse.began_s + patience_s - self._clock.monotonic())
+            pulse.patience.reschedule(asyncio.get_running_loop().time() + left_s)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmbot.kernel.clock import Clock
+from llmbot.kernel.errors import ModelOvertakenError
 from llmbot.kernel.events import (
     BackfillDone,
     BreakerChanged,
@@ -143,6 +144,8 @@ class RecentEvents:
         if isinstance(event, ModelAnswered):
             standing.answered_at, standing.failing_since, standing.failures = at, None, 0
             return
+        if event.code == ModelOvertakenError.code:
+            return  # it hung with others, and the provider answers again
         standing.failing_since = at if standing.failing_since is None else standing.failing_since
         standing.failed_at, standing.code = at, event.code
         standing.failures += 1
