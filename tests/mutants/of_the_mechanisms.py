@@ -291,6 +291,13 @@ MUTANTS = (
         (*_GUARDS, "tests/stateful/test_alarm_storms.py"),
     ),
     Mutant(
+        "slow answers are an echo of overload long after it",
+        "operations/diagnosis.py",
+        "        if served.count >= _SERVED_MIN and served.p50 > _SLOW_MS:",
+        "        if served.count < 0:",
+        ("tests/unit/test_healing.py",),
+    ),
+    Mutant(
         "who waits too long breaks no promise before the end",
         "operations/incidents/burn_rate.py",
         "        waiting = len(overdue) - bisect_left(overdue, begin)",

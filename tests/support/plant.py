@@ -79,6 +79,8 @@ class SetPlant:
     damaged: dict[str, str] = field(default_factory=dict)
     database_error: str = ""
     p95_ms: int = 100
+    served_ms: int = 100
+    """Of messages accepted since whatever ended."""
     is_draining: bool = False
     spans: list[tuple[float, float]] = field(default_factory=list)
     """Those whose impact was asked for."""
@@ -146,6 +148,11 @@ class SetPlant:
             per_minute=50.0,
             errors_by_code={},
         )
+
+    def served(self, since_s: float) -> Percentiles:
+        """See `Plant`."""
+        del since_s
+        return Percentiles(self.served_ms, self.served_ms, self.served_ms, self.served_ms, 50)
 
     def gates(self) -> GateReading:
         """See `Plant`."""

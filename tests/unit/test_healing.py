@@ -258,6 +258,23 @@ async def test_trouble_anew_is_no_echo_of_trouble_that_is_over(tmp_path: Path) -
     assert [cause.name for cause in house.healing.causes] == ["discord-rest"]
 
 
+async def test_who_comes_after_a_trouble_and_waits_all_the_same_is_trouble_anew(
+    tmp_path: Path,
+) -> None:
+    """Late answers echo what is over, as long as those are served well who came since."""
+    plant = SetPlant(p95_ms=8_000)
+    plant.queue_reading = replace(plant.queue_reading, waiting=90, oldest_s=70.0)
+    house, clock, _ = build(tmp_path, plant)
+    await rounds(house, clock, 4)
+    assert [cause.name for cause in house.healing.causes] == ["overload"]
+    plant.queue_reading = SetPlant().queue_reading
+    await rounds(house, clock, 8)
+    assert not house.healing.causes
+    plant.served_ms = 6_000
+    await rounds(house, clock, 1)
+    assert [cause.name for cause in house.healing.causes] == ["slow-responses"]
+
+
 async def test_relief_is_taken_back_when_its_cause_is_over(tmp_path: Path) -> None:
     """A level of degradation held for memory's sake ends with the memory's trouble."""
     plant = SetPlant(host_reading=HostReading(900 * MIB, 400 * MIB, 10_000 * MIB))

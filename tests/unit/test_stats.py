@@ -81,6 +81,20 @@ def test_what_left_the_window_counts_no_more() -> None:
     assert stats.performance().error_share is None
 
 
+def test_who_came_since_is_told_apart_from_who_was_late_already() -> None:
+    """Only answers to messages accepted since then, and without their waits for a turn."""
+    clock, bus, stats = a_bench()
+    clock.advance(100)
+    since_s = clock.monotonic()
+    clock.advance(5)
+    bus.publish(delivered(6_000))
+    assert stats.served(since_s).count == 0
+    clock.advance(2)
+    bus.publish(delivered(6_000))
+    found = stats.served(since_s)
+    assert (found.count, found.p50) == (1, 5_400)
+
+
 def test_a_users_own_doing_is_no_error() -> None:
     """The error rate counts what is not the author's doing, of all attempts."""
     _, bus, stats = a_bench()

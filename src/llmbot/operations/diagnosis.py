@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from llmbot.operations.causes import CAUSES, CauseFacts, Severity
 from llmbot.operations.ports import Part, Plant
 from llmbot.operations.sensing.conditions import Condition
+from llmbot.operations.sensing.sensors import SensorSettings
 from llmbot.resilience.breaker_facts import BreakerState
 
 __all__ = ["Cause", "diagnose", "ruled_out"]
@@ -68,6 +70,8 @@ ECHO_S: Mapping[str, float] = {
 }
 """For so long after its cause a consequence may still begin: their windows hold what happened."""
 
+_SERVED_MIN = 5
+_SLOW_MS = SensorSettings().p95_ms[0]
 _ECHO_S = 3.0
 _ECHO_MAX_S = 75.0
 """What lasts longer than this after its cause has a life of its own."""
@@ -113,7 +117,7 @@ def diagnose(
         name
         for name, own in groups.items()
         if not any(explains(other, name) for other in groups)
-        and not _is_echo(name, own, ended or {}, now_s)
+        and not _is_echo(name, own, ended or {}, plant, now_s)
     ]
     causes = [_cause(name, groups, plant, now_s) for name in roots]
     return tuple(sorted(causes, key=lambda cause: (cause.severity, cause.since_s)))
@@ -129,9 +133,19 @@ def explains(cause: str, other: str) -> bool:
     return other in EXPLAINS.get(cause, frozenset())
 
 
-def _is_echo(name: str, own: Sequence[Condition], ended: Mapping[str, float], now_s: float) -> bool:
-    """Whether a cause that is over explains all of these; one that began later is trouble anew."""
+def _is_echo(
+    name: str, own: Sequence[Condition], ended: Mapping[str, float], plant: Plant, now_s: float
+) -> bool:
+    """Whether a cause that is over explains all of these; one that began later is trouble anew.
+
+    So it is where those are answered slowly, too, who came only when it was over.
+    """
     latest = max(condition.since_s for condition in own)
+    if name == "slow-responses":
+        over_s = max((at for other, at in ended.items() if explains(other, name)), default=-inf)
+        served = plant.served(max(over_s, now_s - ECHO_S[name]))
+        if served.count >= _SERVED_MIN and served.p50 > _SLOW_MS:
+            return False
     return any(
         explains(other, name)
         and latest - at <= ECHO_S.get(name, _ECHO_S)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from llmbot.operations.stats import Performance
+from llmbot.operations.stats import Percentiles, Performance
 from llmbot.resilience.breaker_facts import BreakerFacts
 from llmbot.resilience.concurrency import PoolFacts
 from llmbot.storage.database.contract import DatabaseFacts
@@ -327,6 +327,10 @@ class Plant(Protocol):
 
     def performance(self, window_s: float = 60.0) -> Performance:
         """Response times of the last seconds."""
+        ...
+
+    def served(self, since_s: float) -> Percentiles:
+        """Of messages accepted since then: their times without the wait for a turn, in ms."""
         ...
 
     def gates(self) -> GateReading:

@@ -185,6 +185,17 @@ class Stats:
             errors_by_code=dict(codes),
         )
 
+    def served(self, since_s: float) -> Percentiles:
+        """How long answers took beside their waits for a turn: of messages accepted since then.
+
+        `since_s` is monotonic; a queue that fills up or drains does not show here.
+        """
+        return percentiles(
+            total_ms - queue_ms
+            for at, (total_ms, queue_ms, *_) in self._replies
+            if at - total_ms / 1000 > since_s
+        )
+
     def models(self) -> dict[str, ModelFigures]:
         """The calls to each model, by `provider:model`."""
         now = self._clock.monotonic()

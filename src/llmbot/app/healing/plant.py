@@ -27,7 +27,7 @@ from llmbot.operations.ports import (
     QueueReading,
     ServiceReading,
 )
-from llmbot.operations.stats import Performance
+from llmbot.operations.stats import Percentiles, Performance
 from llmbot.resilience.breaker_facts import BreakerFacts
 from llmbot.resilience.concurrency import PoolFacts
 from llmbot.storage.database.contract import DatabaseFacts, Session
@@ -197,6 +197,10 @@ class BotPlant:
         if self._performance is None or now - self._performance[0] > _CACHED_S:
             self._performance = (now, self._bot.mechanisms.stats.performance(PERFORMANCE_S))
         return self._performance[1]
+
+    def served(self, since_s: float) -> Percentiles:
+        """See `Plant.served`."""
+        return self._bot.mechanisms.stats.served(since_s)
 
     def gates(self) -> GateReading:
         """See `Plant.gates`."""
