@@ -15,7 +15,7 @@ class Claims:
     """Claims messages, each once; a bounded memory of ids stops most duplicates without a write."""
 
     def __init__(
-        self, store: JobStore, bus: EventBus, clock: Clock, *, memory_max: int = 5_000
+        self, store: JobStore, bus: EventBus, clock: Clock, *, memory_max: int = 2_000
     ) -> None:
         """Remember the last `memory_max` claimed ids."""
         self._store = store

@@ -12,7 +12,7 @@ from functools import partial
 
 from llmbot.storage.database.opening import Database
 
-KEPT_MAX = 10_000
+KEPT_MAX = 2_000
 """Claims of this life that are kept one by one."""
 
 
