@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,7 @@ from tests.support.operators import House, Served, serving
 
 from llmbot import __version__
 from llmbot.app.cli_entry import AppEntry
+from llmbot.console.cli.client import NotRunningError, Remote
 from llmbot.console.cli.main import main
 from llmbot.console.gate.gate import GateSettings
 from llmbot.console.views import Health, PartView
@@ -258,3 +260,14 @@ async def test_a_live_bot_is_not_chatted_with(
     assert served.house.mode
     assert await asyncio.to_thread(llmbot, "chat", "hello") == 1
     assert "on Discord" in capsys.readouterr().err
+
+
+def test_a_question_to_this_machine_loads_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To load them all takes longer than most answers, and plain HTTP asks for none."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("certificates are loaded")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load)
+    with pytest.raises(NotRunningError):
+        Remote("http://127.0.0.1:9").ask("GET", "/api/health/live")
