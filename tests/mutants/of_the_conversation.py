@@ -306,8 +306,8 @@ MUTANTS = (
     Mutant(
         "who hung with a provider waits on when it speaks again",
         "conversation/waiting/pulse.py",
-        "            if earlier and other.first_s is None and",
-        "            if earlier and other.first_s is not None and",
+        "            if other.began_s < pulse.began_s and other.provider",
+        "            if other.began_s > pulse.began_s and other.provider",
         ("tests/unit/test_pulse.py",),
     ),
     Mutant(

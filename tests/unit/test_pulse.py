@@ -53,12 +53,16 @@ class Provider:
                 raise ModelTimeoutError
 
     @asynccontextmanager
-    async def silence(self, model: str) -> AsyncIterator[asyncio.Task[None]]:
-        """A call that says nothing, under way for as long as the body runs."""
+    async def silence(
+        self, model: str, *, after_a_word: bool = False
+    ) -> AsyncIterator[asyncio.Task[None]]:
+        """A call that says nothing (more), under way for as long as the body runs."""
         begun = asyncio.Event()
 
         async def call() -> None:
-            async with self.pulses.call(model):
+            async with self.pulses.call(model) as pulse:
+                if after_a_word:
+                    pulse.heard(self.clock.monotonic())
                 begun.set()
                 await asyncio.Event().wait()
 
@@ -71,16 +75,29 @@ class Provider:
             await asyncio.wait([task])
 
 
-async def test_who_hung_with_a_provider_is_given_up_when_it_speaks_again() -> None:
+@pytest.mark.parametrize("stalled", [False, True])
+async def test_who_hung_with_a_provider_is_given_up_when_it_speaks_again(stalled: bool) -> None:
     """Its own model need not be known: what it asked was lost with all the others."""
     provider = Provider()
     await provider.answers(times=4)
-    await provider.is_given_up()
-    async with provider.silence("gemini:two") as hung:
-        provider.clock.advance(USUAL_S)
+    async with provider.silence("gemini:two", after_a_word=stalled) as hung:
+        await provider.is_given_up()
         await provider.answers()
         with pytest.raises(ModelOvertakenError):
             await asyncio.wait_for(hung, PATIENCE_S)
+
+
+async def test_who_speaks_on_has_all_the_time_again() -> None:
+    """A stream that was under way in the hang and goes on was not lost with it."""
+    provider = Provider()
+    await provider.answers(times=4)
+    async with provider.pulses.call("gemini:two") as pulse:
+        await provider.is_given_up()
+        pulse.heard(provider.clock.monotonic())
+        await provider.answers()
+        assert pulse.patience.when() is not None
+        pulse.heard(provider.clock.monotonic())
+        assert pulse.patience.when() is None
 
 
 @pytest.mark.parametrize("why", ["nothing hung", "another provider", "began later", "just began"])

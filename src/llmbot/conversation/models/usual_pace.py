@@ -80,10 +80,16 @@ class UsualPace:
             between_words_s=min(deadlines.between_words_s, pause_s),
         )
 
-    def patience_s(self, model: str) -> float | None:
-        """How long its first words may take where it speaks at all; None where nobody knows."""
+    def patience(self, model: str) -> tuple[float, float] | None:
+        """Seconds that first words, and a pause between words, may last where a model speaks.
+
+        None where nobody knows.
+        """
         recent = self._recent(model)
-        return _patience_s(seen.first_s for seen in recent) if recent else None
+        if not recent:
+            return None
+        first_s = _patience_s(seen.first_s for seen in recent)
+        return first_s, _patience_s(seen.pause_s for seen in recent)
 
     def _recent(self, model: str) -> list[_Seen]:
         """The calls of late, or nothing where they are too few."""

@@ -1,14 +1,14 @@
 """Which calls to models are under way, and since when each has said nothing: for a sensor to read.
 
 A hang or a stall is seen here long before the call's deadline ends it. How the calls ended is kept
-as their models' usual pace. When a provider that hung speaks again, the calls that hang since then
+as their models' usual pace. When a provider that hung answers again, the calls that hang since then
 are given up: their answers were lost with it, and their deadlines were for models that think.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -26,7 +26,6 @@ class Pulse:
     model: str
     began_s: float
     heard_s: float
-    spoke: Callable[[Pulse], None]
     first_s: float | None = None
     pause_s: float = 0.0
     patience: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
@@ -40,11 +39,10 @@ class Pulse:
         """A word came."""
         waited_s = now_s - self.heard_s
         self.heard_s = now_s
+        if self.patience.when() is not None and not self.patience.expired():
+            self.patience.reschedule(None)
         if self.first_s is None:
             self.first_s = waited_s
-            if not self.patience.expired():
-                self.patience.reschedule(None)
-            self.spoke(self)
         else:
             self.pause_s = max(self.pause_s, waited_s)
 
@@ -68,13 +66,14 @@ class Pulses:
             ModelOvertakenError: it hung with others, and the provider answers again.
         """
         began_s = self._clock.monotonic()
-        pulse = Pulse(model, began_s, began_s, self._spoke)
+        pulse = Pulse(model, began_s, began_s)
         self._calls.add(pulse)
         try:
             async with pulse.patience:
                 yield pulse
             if pulse.first_s is not None:
                 self.usual.spoke(model, pulse.first_s, pulse.pause_s)
+                self._answered(pulse)
         except ModelTimeoutError:
             self.usual.fell_silent(model, began_s)
             self._hung[pulse.provider] = self._clock.monotonic()
@@ -91,20 +90,24 @@ class Pulses:
         now = self._clock.monotonic()
         return tuple((pulse.model, now - pulse.heard_s) for pulse in self._calls)
 
-    def _spoke(self, pulse: Pulse) -> None:
-        """Its first words; where it began in a hang, the hang is over."""
+    def _answered(self, pulse: Pulse) -> None:
+        """A call ended well; where it began in a hang, the hang is over."""
         hung_s = self._hung.get(pulse.provider)
         if hung_s is None or pulse.began_s < hung_s:
             return
         del self._hung[pulse.provider]
         for other in self._calls:
-            earlier = other.began_s < pulse.began_s and other.provider == pulse.provider
-            if earlier and other.first_s is None and not other.patience.expired():
-                self._hurry(other, self.usual.patience_s(pulse.model))
+            if other.began_s < pulse.began_s and other.provider == pulse.provider:
+                self._hurry(other, pulse.model)
 
-    def _hurry(self, pulse: Pulse, else_s: float | None) -> None:
-        """Let a call have the time that its model usually needs, counted from its begin."""
-        patience_s = self.usual.patience_s(pulse.model) or else_s
-        if patience_s is not None:
-            left_s = max(0.0, pulse.began_s + patience_s - self._clock.monotonic())
-            pulse.patience.reschedule(asyncio.get_running_loop().time() + left_s)
+    def _hurry(self, pulse: Pulse, model: str) -> None:
+        """Let a call have the time that its model usually needs, or else the one that answers.
+
+        It is counted from its last word; the next one gives it all its time again.
+        """
+        usual = self.usual.patience(pulse.model) or self.usual.patience(model)
+        if usual is None or pulse.patience.expired():
+            return
+        patience_s = usual[0] if pulse.first_s is None else usual[1]
+        left_s = max(0.0, pulse.heard_s + patience_s - self._clock.monotonic())
+        pulse.patience.reschedule(asyncio.get_running_loop().time() + left_s)
