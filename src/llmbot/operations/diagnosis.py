@@ -71,6 +71,7 @@ ECHO_S: Mapping[str, float] = {
 """For so long after its cause a consequence may still begin: their windows hold what happened."""
 
 _SERVED_MIN = 5
+"""Answers; fewer do not tell a slow one from slow ones."""
 _SLOW_MS = SensorSettings().p95_ms[0]
 _ECHO_S = 3.0
 _ECHO_MAX_S = 75.0

@@ -206,7 +206,7 @@ class Remote:
         import httpx2  # noqa: PLC0415 - 150 ms that `llmbot version` need not pay
 
         # No proxy stands between us and this machine, whatever the environment says; and to load
-        # all certificates takes 120 ms of processor time, which plain HTTP has no use for.
+        # all certificates takes longer than most answers, which plain HTTP has no use for.
         return httpx2.Client(
             timeout=deadline_s,
             trust_env=False,

@@ -55,7 +55,7 @@ class Pulses:
         self._clock = clock
         self._calls: set[Pulse] = set()
         self._hung: dict[str, float] = {}
-        """Providers that last left a call without a word, and when that was known."""
+        """Providers of which a call was given up as silent, and none begun since was answered."""
         self.usual = UsualPace(clock)
 
     @asynccontextmanager
